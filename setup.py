@@ -1,0 +1,33 @@
+"Installs latent_lab; every fact about it lives in `settings.ini`."
+from configparser import ConfigParser
+from pathlib import Path
+import setuptools
+
+here = Path(__file__).parent
+config = ConfigParser(delimiters=['='])
+config.read(here/'settings.ini', encoding='utf-8')
+facts = config['DEFAULT']
+
+setuptools.setup(
+    name=facts['lib_name'],
+    version=facts['version'],
+    description=facts['description'],
+    long_description=(here/'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    keywords=facts['keywords'].split(),
+    author=facts['author'],
+    author_email=facts['author_email'],
+    url=facts['git_url'],
+    license='Apache-2.0',
+    classifiers=['Development Status :: '+facts['status']+' - Alpha', 'Intended Audience :: Science/Research', 'Programming Language :: Python :: 3'],
+    python_requires='>='+facts['min_python'],
+    packages=setuptools.find_packages(include=['latent_lab', 'latent_lab.*']),
+    include_package_data=True,
+    install_requires=facts['requirements'].split(),
+    extras_require={'dev': facts['dev_requirements'].split()},
+    entry_points={
+        'console_scripts': facts['console_scripts'].split(),
+        'nbdev': [f"{facts['lib_name']}={facts['lib_path']}._modidx:d"],
+    },
+    zip_safe=False,
+)
