@@ -1,0 +1,170 @@
+"Training as processes: two of them, killed ones, and a disk that is full"
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+# Children are forked from one server that has imported everything, so that each starts in milliseconds.
+processes = get_context('forkserver')
+processes.set_forkserver_preload(['latent_lab.train.trainer', 'transformers.models.gpt2.modeling_gpt2'])
+
+
+def rows(num_rows=50):
+    return [dict(input_ids=[(5*row + step) % 20 for step in range(6 + row % 5)], row=row) for row in range(num_rows)]
+
+
+def two_part_model(dropout):
+    import torch
+    from latent_lab.models.contract import LatentOutput
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    class TwoPartForCausalLM(GPT2LMHeadModel):
+        "A GPT-2 whose loss has a second part, the mean square of what it says"
+        def forward(self, input_ids=None, labels=None, num_items_in_batch=None, **kwargs):
+            output = super().forward(input_ids=input_ids, labels=labels, num_items_in_batch=num_items_in_batch, **kwargs)
+            loud = output.logits[:, :-1][labels[:, 1:] != -100].square().mean(-1).sum() / num_items_in_batch
+            return LatentOutput(loss=output.loss + 0.1*loud, losses=dict(lm=output.loss, loud=loud), logits=output.logits)
+
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    return TwoPartForCausalLM(GPT2Config(vocab_size=20, n_positions=16, n_embd=16, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0,
+                              resid_pdrop=dropout, embd_pdrop=dropout, attn_pdrop=dropout))
+
+
+def train(folder, resume=None, dropout=0.1, callbacks=(), **settings):
+    "Two passes, 13 batches each, three a step: the last step of a pass has one batch alone"
+    from latent_lab.train.trainer import LatentArguments, LatentTrainer
+    from transformers.trainer_callback import PrinterCallback
+    standard = dict(per_device_train_batch_size=4, gradient_accumulation_steps=3, num_train_epochs=2, logging_steps=2, save_steps=3,
+                    eval_strategy='steps', eval_steps=5, metric_for_best_model='loss', use_cpu=True, disable_tqdm=True)
+    trainer = LatentTrainer(two_part_model(dropout), LatentArguments(str(folder), **(standard | settings)), train_dataset=rows(), eval_dataset=rows(7), callbacks=list(callbacks))
+    trainer.pop_callback(PrinterCallback)
+    try: trainer.train(resume_from_checkpoint=resume)
+    except Exception as error:
+        Path(f'{folder}.error').write_text(f'{type(error).__name__}: {error}')
+        sys.exit(1)
+    if trainer.is_world_process_zero(): Path(f'{folder}.json').write_text(json.dumps(told(trainer.state.log_history)))
+
+
+def told(log_history):
+    "What must not depend on when, where and how often a run was stopped"
+    timed = ('runtime', 'per_second', 'preparation_time', 'train_loss', 'total_flos')
+    return [{name: value for name, value in log.items() if not name.endswith(timed)} for log in log_history]
+
+
+def train_and_die(folder, when):
+    "Ends by SIGKILL: after step 7, or in the middle of writing the checkpoint of step 6"
+    import torch
+    from transformers import TrainerCallback
+
+    class Die(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            if when == 'at step 7' and state.global_step == 7: os.kill(os.getpid(), signal.SIGKILL)
+            if when == 'while saving' and state.global_step == 6: torch.save = half_a_file
+
+    def half_a_file(thing, path):
+        Path(path).write_bytes(b'half')
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    train(folder, callbacks=[Die()])
+
+
+def in_child(work, *args, **kwargs):
+    "Run `work` in a process of its own; its exit code"
+    child = processes.Process(target=work, args=args, kwargs=kwargs)
+    child.start()
+    child.join(120)
+    return child.exitcode
+
+
+def complete(folder): return sorted(int(path.parent.name.split('-')[1]) for path in folder.glob('checkpoint-*/complete.json'))
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('run')/'whole'
+    assert in_child(train, folder) == 0
+    return json.loads(Path(f'{folder}.json').read_text())
+
+
+@pytest.mark.parametrize('when, left', [('at step 7', [5, 6]), ('while saving', [3, 5])])
+def test_a_killed_run_goes_on_as_if_it_had_not_been(when, left, tmp_path, uninterrupted):
+    assert in_child(train_and_die, tmp_path/'run', when) == -signal.SIGKILL
+    assert complete(tmp_path/'run') == left
+    assert in_child(train, tmp_path/'run', resume=True) == 0
+    assert json.loads((tmp_path/'run.json').read_text()) == uninterrupted
+    assert not (tmp_path/'run'/'_saving').exists()
+
+
+def test_a_killed_run_is_not_mistaken_for_a_new_one(tmp_path):
+    assert in_child(train_and_die, tmp_path/'run', 'at step 7') == -signal.SIGKILL
+    assert in_child(train, tmp_path/'run') == 1
+    assert 'holds checkpoint-6, of another run' in (tmp_path/'run.error').read_text()
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('localhost', 0))
+        return s.getsockname()[1]
+
+
+def test_two_processes_give_the_losses_of_one(tmp_path):
+    "The very same script under `accelerate launch`, each process with half of every batch"
+    assert in_child(train, tmp_path/'one', dropout=0., gradient_accumulation_steps=2) == 0
+    command = [sys.executable, '-m', 'accelerate.commands.launch', '--multi_gpu', '--num_processes=2', '--num_machines=1', '--mixed_precision=no', '--dynamo_backend=no',
+               f'--main_process_port={free_port()}', __file__, str(tmp_path/'two')]
+    ran = subprocess.run(command, env=os.environ | dict(OMP_NUM_THREADS='1'), capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, (tmp_path/'two.error').read_text() if (tmp_path/'two.error').exists() else ran.stderr[-3000:]
+    one, two = (json.loads((tmp_path/f'{name}.json').read_text()) for name in ('one', 'two'))
+    assert len(one) == len(two) and {'loss', 'lm', 'loud'} <= set(two[0])
+    for a, b in zip(one, two): assert a == pytest.approx(b, rel=1e-4, abs=1e-6)
+    assert complete(tmp_path/'two') == complete(tmp_path/'one')
+
+
+def train_within_small_files(folder, **settings):
+    "After step 4 no file may grow beyond 2 kB: what a quota does, and a full disk much alike"
+    from transformers import TrainerCallback
+
+    class Limit(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == 4: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    train(folder, callbacks=[Limit()], **settings)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    "A disk with room for one checkpoint, not for two"
+    place = tmp_path/'disk'
+    place.mkdir()
+    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=160k', 'tmpfs', place], capture_output=True).returncode: pytest.skip('needs the right to mount a small disk')
+    yield place
+    subprocess.run(['umount', place], check=True)
+
+
+def one_line_and_nothing_lost(folder, error):
+    assert error.startswith('CheckpointError: could not write checkpoint-6') and error.endswith('checkpoint-3') and '\n' not in error
+    assert complete(folder) == [3]
+    assert not (folder/'_saving').exists()
+
+
+def test_a_full_disk_is_one_line_and_harms_no_earlier_checkpoint(small_disk, tmp_path):
+    (tmp_path/'run').symlink_to(small_disk)   # the report is written beside, where there is room
+    assert in_child(train, tmp_path/'run', eval_strategy='no', metric_for_best_model=None) == 1
+    one_line_and_nothing_lost(tmp_path/'run', (tmp_path/'run.error').read_text())
+
+
+def test_a_file_that_cannot_be_written_to_its_end_is_the_same(tmp_path):
+    assert in_child(train_within_small_files, tmp_path/'run', eval_strategy='no', metric_for_best_model=None) == 1
+    one_line_and_nothing_lost(tmp_path/'run', (tmp_path/'run.error').read_text())
+
+
+if __name__ == '__main__': train(Path(sys.argv[1]), dropout=0., per_device_train_batch_size=2, gradient_accumulation_steps=2)
