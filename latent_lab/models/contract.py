@@ -4,20 +4,22 @@
 
 # %% auto #0
 __all__ = ['CHECKS', 'LatentOutput', 'token_positions', 'OwnCache', 'TextVerbs', 'check_token_ids', 'refuse_misfit',
-           'StrictLoading', 'LatentCausalLM', 'check_causal', 'check_cached', 'check_padding', 'check_shapes',
-           'check_gradients', 'check_deterministic', 'check_recording', 'check_saving', 'check_bfloat16',
-           'check_memorises', 'run_check', 'check_model']
+           'quiet_loading', 'StrictLoading', 'LatentCausalLM', 'check_causal', 'check_cached', 'check_padding',
+           'check_shapes', 'check_gradients', 'check_deterministic', 'check_recording', 'check_saving',
+           'check_bfloat16', 'check_memorises', 'run_check', 'check_model']
 
 # %% ../../nbs/api/40_models.contract.ipynb #d84c8ea3
 import copy
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import Cache, GenerationMixin, PreTrainedModel
-from transformers.utils import ModelOutput
+from transformers.loss.loss_utils import ForCausalLMLoss
+from transformers.utils import ModelOutput, logging
 
 # %% ../../nbs/api/40_models.contract.ipynb #9e8a60c6
 @dataclass
@@ -119,12 +121,23 @@ def refuse_misfit(
             [('missing', info['missing_keys']), ('unexpected', info['unexpected_keys']), ('of another shape', info['mismatched_keys'])] if keys]
     if said: raise ValueError(f'checkpoint {str(name)!r} does not fit {type(model).__name__}: weights {"; ".join(said)}. Is it of another model?')
 
+@contextmanager
+def quiet_loading():
+    "No progress bar for what takes a moment, and no report beside our own"
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try: yield
+    finally:
+        logging.set_verbosity(level)
+        if bars: logging.enable_progress_bar()
+
 class StrictLoading:
     "`from_pretrained` that loads every weight or none"
     @classmethod
     def from_pretrained(cls, name, *args, output_loading_info=False, **kwargs):
         "The library's own, with every weight accounted for"
-        model, info = super().from_pretrained(name, *args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
+        with quiet_loading(): model, info = super().from_pretrained(name, *args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
         refuse_misfit(info, name, model)
         return (model, info) if output_loading_info else model
 
@@ -165,7 +178,7 @@ class LatentCausalLM(TextVerbs, StrictLoading, OwnCache, PreTrainedModel, Genera
         logits, latents = self.thoughts(input_ids, positions, cache, states, output_latents)
         losses = None
         if labels is not None or shift_labels is not None:
-            losses = dict(lm=self.loss_function(logits, labels, self.config.vocab_size, num_items_in_batch=num_items_in_batch, shift_labels=shift_labels))
+            losses = dict(lm=ForCausalLMLoss(logits, labels, self.config.vocab_size, num_items_in_batch=num_items_in_batch, shift_labels=shift_labels))
         return LatentOutput(loss=losses and losses['lm'], losses=losses, logits=logits[:, -logits_to_keep:], past_key_values=cache, latents=latents)
 
 # %% ../../nbs/api/40_models.contract.ipynb #0723455b
