@@ -1,0 +1,94 @@
+"""Turn a finished run into a checkpoint to ship: bf16 safetensors in shards under 16 MB, its tokenizer, its recipe and its model card.
+
+    python benchmarks/ship_checkpoint.py reasoner-tiny runs/reasoner-rules-mixed --sentence '...' --data '...' --licence '...' --command 'latent-lab train ...'
+
+The card says what the run's own `result.json` says; nothing in it is typed by hand but the sentence, the data, their licence and the commands.
+"""
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import torch
+
+from latent_lab import hub
+
+
+def loss_curve(log, width=640, height=240, margin=46):
+    "Training and evaluation loss over steps, as a small drawing"
+    lines = {'training': ('#0072b2', [(e['step'], e['loss']) for e in log if 'loss' in e]), 'evaluation': ('#d55e00', [(e['step'], e['eval_loss']) for e in log if 'eval_loss' in e])}
+    points = [p for _, line in lines.values() for p in line]
+    last, low, high = max(s for s, _ in points), min(l for _, l in points), max(l for _, l in points)
+    x = lambda step: margin + (width-2*margin)*step/last
+    y = lambda loss: height-margin - (height-2*margin)*(loss-low)/(high-low or 1)
+    drawn = [f'<text x="{margin}" y="20">loss, {low:.3f} to {high:.3f} nats a token, over {last:,} steps</text>',
+             f'<path d="M{margin} {margin}V{height-margin}H{width-margin}" fill="none" stroke="#999"/>']
+    for i, (name, (colour, line)) in enumerate(lines.items()):
+        if len(line) < 2: continue
+        drawn.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.5" points="{" ".join(f"{x(s):.1f},{y(l):.1f}" for s, l in line)}"/>')
+        drawn.append(f'<text x="{width-margin-90}" y="{margin+18*i}" fill="{colour}">{name}</text>')
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="13"><rect width="100%" height="100%" fill="#fff"/>{"".join(drawn)}</svg>\n'
+
+
+def quality(figures):
+    "What was measured, as a table"
+    rows = [f for f in figures.values() if isinstance(f, dict)]
+    single = [f'| {name} | {value:,.4f} |' for name, value in figures.items() if isinstance(value, float) and name != 'seconds']
+    table = ['| measure | value |', '|---|---|', *single, '']
+    if rows:
+        columns = ['task', 'length', 'accuracy', 'ceiling', 'share', 'focus_share', 'nats', 'floor', 'calibration_error', 'sure_and_wrong']
+        table += ['| ' + ' | '.join(columns) + ' |', '|---'*len(columns) + '|']
+        table += ['| ' + ' | '.join(f'{row[c]:.5f}' if isinstance(row[c], float) else str(row[c]) for c in columns) + ' |' for row in rows]
+        table += ['', '`share` is accuracy over that of the ideal reader of the same rows (`ceiling`); `focus_share` is the same over the tokens that matter most: after the switch, '
+                  'once the clock is known, at the skip. `nats` a token stand beside the floor that nobody can go below.']
+    return '\n'.join(table)
+
+
+def card(name, options, recipe, result, parameters):
+    hardware = ', '.join(f'{k} {v}' for k, v in result['hardware'].items() if v)
+    commands = '\n'.join(options.command)
+    return f'''# {name}
+
+> {options.sentence}
+
+{parameters:,} parameters, bfloat16. `from latent_lab import hub; model = hub.load('{name}')`
+
+## How it was made
+
+```sh
+{commands}
+```
+
+- **Data**: {options.data}
+- **Licence** of the data: {options.licence} The weights are under Apache-2.0, like the code.
+- **Seed** {recipe['training']['seed']}; **hardware**: {hardware}; {result['figures']['seconds']:,.0f} s for the last command.
+
+![Loss over steps](loss.svg)
+
+## What it can do
+
+{quality(result['figures'])}
+'''
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('name')
+    parser.add_argument('run', type=Path)
+    parser.add_argument('--into', type=Path, default=Path('latent_lab/checkpoints'))
+    for word in ('sentence', 'data', 'licence'): parser.add_argument(f'--{word}', required=True)
+    parser.add_argument('--command', action='append', required=True, help='what was run; may be repeated')
+    options = parser.parse_args()
+    folder = options.into/options.name
+    shutil.rmtree(folder, ignore_errors=True)
+    model = hub.load(str(options.run), dtype=torch.bfloat16)
+    model.save_pretrained(folder, max_shard_size='15MB')
+    model.tokenizer.save_pretrained(folder)
+    shutil.copy(options.run/'recipe.json', folder)
+    recipe, result = (json.loads((options.run/f'{part}.json').read_text()) for part in ('recipe', 'result'))
+    (folder/'loss.svg').write_text(loss_curve(result['log']))
+    (folder/'README.md').write_text(card(options.name, options, recipe, result, model.num_parameters()))
+    print(f'{folder}: {sum(f.stat().st_size for f in folder.iterdir())/1e6:.1f} MB')
+
+
+if __name__ == '__main__': main()
