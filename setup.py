@@ -2,13 +2,26 @@
 from configparser import ConfigParser
 from pathlib import Path
 import setuptools
+from setuptools.command.build_py import build_py
 
 here = Path(__file__).parent
 config = ConfigParser(delimiters=['='])
 config.read(here/'settings.ini', encoding='utf-8')
 facts = config['DEFAULT']
 
+
+class WithLab(build_py):
+    "Puts the lab notebooks into the wheel, where `latent-lab lab` finds them"
+    def run(self):
+        super().run()
+        if self.editable_mode: return
+        lab = Path(self.build_lib)/facts['lib_name']/'lab'
+        lab.mkdir(parents=True, exist_ok=True)
+        for notebook in (here/facts['nbs_path']/'lab').glob('*.ipynb'): self.copy_file(str(notebook), str(lab))
+
+
 setuptools.setup(
+    cmdclass={'build_py': WithLab},
     name=facts['lib_name'],
     version=facts['version'],
     description=facts['description'],

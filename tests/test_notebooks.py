@@ -1,0 +1,27 @@
+"Every notebook runs from top to bottom: one notebook, one case, through nbdev's own runner."
+import sys
+from pathlib import Path
+
+import pytest
+from nbdev.config import get_config
+from nbdev.doclinks import nbglob
+from nbdev.test import test_nb as run_notebook
+
+root = Path(__file__).resolve().parents[1]
+config = get_config(path=root)
+
+
+def in_reading_order(path):
+    "The library first, by number, so that the first failure is the deepest one; then everything built on it"
+    folder = path.relative_to(config.nbs_path).parts[0]
+    return (folder != 'api', path)
+
+
+notebooks = sorted(nbglob(config.nbs_path, as_path=True), key=in_reading_order)
+
+
+@pytest.mark.parametrize('path', notebooks, ids=lambda path: str(path.relative_to(config.nbs_path).with_suffix('')))
+def test_notebook(path):
+    passed, _ = run_notebook(path, skip_flags=config.tst_flags.split(), basepath=root)
+    if dynamo := sys.modules.get('torch._dynamo'): dynamo.reset()   # what was compiled holds on to the notebook's names
+    assert passed, f'{path.name}: a cell failed; its traceback is in the captured stderr'
