@@ -1,0 +1,199 @@
+// A picture, a slider for time, the text and a table, linked in the browser: they answer while the kernel is busy, and without one.
+// The same code runs as a widget (`render`) and in a snapshot opened from a file (`mount` alone). Text from data is only ever set as text, never as HTML.
+
+const narrowest = 340, tallest = 520;   // pixels
+
+function element(tag, properties = {}, ...children) {
+  const el = Object.assign(document.createElement(tag), properties);
+  for (const name of ["role", "title"]) if (properties[name]) el.setAttribute(name, properties[name]);
+  el.append(...children);
+  return el;
+}
+
+function build(root) {
+  const parts = {
+    busy: element("span", { className: "ll-busy", role: "status" }),
+    error: element("div", { className: "ll-error", role: "alert", hidden: true }),
+    plot: element("div", { className: "ll-plot", role: "img" }),
+    play: element("button", { className: "ll-play", type: "button", textContent: "▶", title: "Play" }),
+    slider: element("input", { className: "ll-slider", type: "range", min: 0, step: 1 }),
+    count: element("output", { className: "ll-count" }),
+    tokens: element("div", { className: "ll-tokens", role: "group" }),
+    said: element("p", { className: "ll-said" }),
+    table: element("div", { className: "ll-scroll", tabIndex: 0, role: "region" }),
+  };
+  parts.play.setAttribute("aria-label", "Play");
+  parts.slider.setAttribute("aria-label", "Token");
+  parts.tokens.setAttribute("aria-label", "Text; click a token to go there");
+  parts.said.setAttribute("aria-live", "polite");
+  parts.table.setAttribute("aria-label", "Table of tokens");
+  parts.details = element("details", { className: "ll-details" }, element("summary", { textContent: "As a table" }), parts.table);
+  root.classList.add("ll-stage");
+  root.replaceChildren(parts.error, element("div", { className: "ll-picture" }, parts.plot, parts.busy),
+    element("div", { className: "ll-time" }, parts.play, parts.slider, parts.count), parts.tokens, parts.said, parts.details);
+  return parts;
+}
+
+function drawTokens(parts, frame) {
+  parts.tokens.replaceChildren(...frame.tokens.map((text, i) => {
+    const token = element("span", { className: "ll-token", textContent: text });
+    token.dataset.index = i;
+    token.style.setProperty("--token-color", frame.colors[i]);
+    return token;
+  }));
+}
+
+function drawTable(parts, frame) {
+  const row = (cells, tag) => element("tr", {}, ...cells.map((cell) => element(tag, { textContent: cell })));
+  parts.table.replaceChildren(element("table", {}, element("thead", {}, row(frame.columns, "th")), element("tbody", {}, ...frame.rows.map((cells) => row(cells, "td")))));
+}
+
+// The trail and the ring are the figure's last two traces; only they change as time moves. In two dimensions `animate` redraws them alone, which is
+// several times as fast as `restyle`, which lays out the whole figure again; in three there is no other way.
+const instant = { mode: "immediate", frame: { duration: 0, redraw: false }, transition: { duration: 0 } };
+
+function highlight(Plotly, plot, frame, at) {
+  const last = plot.data.length - 1, axes = ["x", "y", "z"].slice(0, frame.places[0].length);
+  const line = (places) => Object.fromEntries(axes.map((axis, k) => [axis, places.map((p) => p[k])]));
+  const trail = line(frame.places.slice(Math.max(0, at - frame.trail), at + 1)), ring = line([frame.places[at]]);
+  if (axes.length === 2) return Plotly.animate(plot, { data: [trail, ring], traces: [last - 1, last] }, instant);
+  return Plotly.restyle(plot, Object.fromEntries(axes.map((axis) => [axis, [trail[axis], ring[axis]]])), [last - 1, last]);
+}
+
+function nearest(frame, point) {
+  const want = [point.x, point.y, point.z].slice(0, frame.places[0].length);
+  const distance = (p) => p.reduce((sum, v, k) => sum + (v - want[k]) ** 2, 0);
+  return frame.places.reduce((best, p, i) => (distance(p) < distance(frame.places[best]) ? i : best), 0);
+}
+
+export function mount(root, Plotly, onMove = () => {}) {
+  const parts = build(root);
+  let frame = null, at = 0, now = null, timer = null, pending = false, drawn = Promise.resolve();
+
+  const height = () => Math.round(Math.min(tallest, Math.max(narrowest, 0.72 * root.clientWidth)));
+  const look = () => ({ "font.color": getComputedStyle(root).color, "title.subtitle.font.color": getComputedStyle(root).color, height: height() });
+
+  function redraw() {                                    // at most once an animation frame
+    if (pending || !frame?.places.length) return;
+    pending = true;
+    requestAnimationFrame(() => drawn.then(() => {
+      pending = false;
+      return highlight(Plotly, parts.plot, frame, at);
+    }).catch(() => {}));                                 // a newer move took this one's place
+  }
+
+  function mark() {
+    parts.slider.value = at;
+    parts.slider.setAttribute("aria-valuetext", frame.said[at]);
+    parts.count.textContent = `${frame.positions[at]} / ${frame.positions.at(-1)}`;
+    parts.said.textContent = frame.said[at];
+    now?.classList.remove("ll-now");
+    now = parts.tokens.children[at];
+    now.classList.add("ll-now");
+    const low = now.offsetTop - parts.tokens.clientHeight / 2;
+    if (Math.abs(low - parts.tokens.scrollTop) > parts.tokens.clientHeight / 3) parts.tokens.scrollTop = low;
+  }
+
+  function move(to, tell = true) {
+    if (!frame?.places.length) return;
+    const next = Math.min(Math.max(0, Math.round(to)), frame.places.length - 1);
+    if (next === at && now?.isConnected) return;
+    at = next;
+    mark();
+    redraw();
+    if (tell) onMove(at);
+  }
+
+  function play(on) {
+    clearInterval(timer);
+    timer = on ? setInterval(() => (at + 1 < frame.places.length ? move(at + 1) : play(false)), 90) : null;
+    parts.play.textContent = on ? "❚❚" : "▶";
+    for (const name of ["aria-label", "title"]) parts.play.setAttribute(name, on ? "Pause" : "Play");
+    parts.said.setAttribute("aria-live", on ? "off" : "polite");    // a screen reader need not hear ninety tokens
+  }
+
+  function show(next, position = next.position) {
+    play(false);
+    frame = next;
+    at = Math.min(Math.max(0, position), Math.max(0, frame.places.length - 1));
+    const empty = !frame.places.length, { data, layout } = frame.figure;
+    parts.plot.setAttribute("aria-label", frame.summary);
+    parts.slider.max = Math.max(0, frame.places.length - 1);
+    parts.slider.disabled = parts.play.disabled = empty;
+    drawTokens(parts, frame);
+    if (parts.details.open) drawTable(parts, frame);
+    else parts.table.replaceChildren();
+    if (empty) parts.said.textContent = frame.summary;
+    else mark();
+    const config = { displaylogo: false, responsive: false, displayModeBar: "hover", showSendToCloud: false, plotlyServerURL: "" };
+    drawn = drawn.then(() => Plotly.react(parts.plot, structuredClone(data), structuredClone(layout), config)).then(() => {
+      parts.plot.removeAllListeners?.("plotly_click");
+      parts.plot.on("plotly_click", (event) => move(nearest(frame, event.points[0])));
+      return Plotly.relayout(parts.plot, look());
+    });
+    redraw();
+    return drawn;
+  }
+
+  parts.slider.addEventListener("input", () => { play(false); move(+parts.slider.value); });
+  parts.play.addEventListener("click", () => {
+    if (timer) return play(false);
+    if (at + 1 === frame.places.length) move(0);
+    play(true);
+  });
+  parts.tokens.addEventListener("click", (event) => { if (event.target.dataset.index) move(+event.target.dataset.index); });
+  parts.details.addEventListener("toggle", () => { if (frame && parts.details.open) drawTable(parts, frame); });
+
+  const restyle = () => frame && drawn.then(() => root.isConnected && Plotly.relayout(parts.plot, { ...look(), autosize: true }));
+  const resized = new ResizeObserver(restyle), themed = new MutationObserver(restyle), dark = matchMedia("(prefers-color-scheme: dark)");
+  resized.observe(parts.plot);
+  themed.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light"] });
+  dark.addEventListener("change", restyle);
+
+  return {
+    show,
+    move: (to) => move(to, false),
+    busy(text) { parts.busy.textContent = text; root.setAttribute("aria-busy", Boolean(text)); },
+    error(text) { parts.error.textContent = text; parts.error.hidden = !text; },
+    destroy() { play(false); resized.disconnect(); themed.disconnect(); dark.removeEventListener("change", restyle); Plotly.purge(parts.plot); },
+  };
+}
+
+const referred = (model, name) => model.widget_manager.get_model(model.get(name).replace("IPY_MODEL_", ""));
+
+// plotly.js comes from the kernel, once a page: no network, and no five megabytes in every widget.
+async function plotlyFrom(model) {
+  const library = await referred(model, "library");
+  const wrapped = new Blob(["const module = { exports: {} }, exports = module.exports, define = undefined;\n", library.get("source"), "\nexport default module.exports;"], { type: "text/javascript" });
+  const url = URL.createObjectURL(wrapped);
+  try { return (await import(/* webpackIgnore: true */ url)).default; }
+  finally { URL.revokeObjectURL(url); }
+}
+
+// JupyterLab would take arrows, Home and letters for its own commands, from any control that is not a text field.
+function keepKeys(event) {
+  if (event.target.closest?.(".ll-explorer")) event.target.dataset.lmSuppressShortcuts = "true";
+}
+
+async function render({ model, el }) {
+  document.addEventListener("focusin", keepKeys);              // the same listener is never added twice
+  el.textContent = "Loading the picture…";
+  globalThis.latentLabPlotly ??= plotlyFrom(model);
+  const state = await referred(model, "state");
+  const stage = mount(el, await globalThis.latentLabPlotly.catch((error) => {
+    globalThis.latentLabPlotly = undefined;                    // the next view tries again
+    el.textContent = `plotly.js could not be loaded: ${error}`;
+    throw error;
+  }), (at) => { state.set("position", at); state.save_changes(); });
+  const follow = {
+    frame: () => stage.show(JSON.parse(state.get("frame")), state.get("position")),
+    position: () => stage.move(state.get("position")),
+    busy: () => stage.busy(state.get("busy")),
+    error: () => stage.error(state.get("error")),
+  };
+  for (const [name, act] of Object.entries(follow)) state.on(`change:${name}`, act);
+  follow.frame(); follow.busy(); follow.error();
+  return () => { for (const [name, act] of Object.entries(follow)) state.off(`change:${name}`, act); stage.destroy(); };
+}
+
+export default { render };

@@ -1,0 +1,237 @@
+"The explorers as a reader meets them: JupyterLab in a real browser, by mouse and by keyboard, with the network off."
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import expect
+
+from latent_lab.explore.project import spiral_trace
+from latent_lab.explore.widgets import TrajectoryExplorer
+
+root = Path(__file__).resolve().parents[1]
+token = 'only-for-this-test'
+patience = 60_000                                      # milliseconds; CI's machine may be slow, a pass is not
+busy_notebook = '''from pathlib import Path
+import time
+from latent_lab.explore.project import spiral_trace
+from latent_lab.explore.widgets import TrajectoryExplorer
+---
+TrajectoryExplorer(spiral_trace())
+---
+Path('started').touch()
+while not Path('stop').exists(): time.sleep(.05)'''
+
+
+# ---- what the tests stand on
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+def answers(url):
+    try: return urllib.request.urlopen(url, timeout=5).status == 200
+    except OSError: return False
+
+
+@pytest.fixture(scope='session')
+def lab(tmp_path_factory):
+    "JupyterLab on a copy of the lab notebook; gives its address and its folder"
+    folder, settings = tmp_path_factory.mktemp('lab'), tmp_path_factory.mktemp('settings')
+    shutil.copy(root/'nbs/lab/trajectories.ipynb', folder)
+    cells = [nbformat.v4.new_code_cell(source) for source in busy_notebook.split('\n---\n')]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python'))), folder/'busy.ipynb')
+    quiet = settings/'lab/user-settings/@jupyterlab/apputils-extension'
+    quiet.mkdir(parents=True)
+    (quiet/'notification.jupyterlab-settings').write_text(json.dumps(dict(fetchNews='false', checkForUpdates=False)))
+    port = free_port()
+    home = {name: str(settings/part) for name, part in (('JUPYTER_CONFIG_DIR', 'config'), ('JUPYTERLAB_SETTINGS_DIR', 'lab/user-settings'), ('JUPYTERLAB_WORKSPACES_DIR', 'workspaces'), ('IPYTHONDIR', 'ipython'))}
+    command = [sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', '--ServerApp.ip=127.0.0.1', f'--ServerApp.port={port}', '--ServerApp.port_retries=0',
+               f'--IdentityProvider.token={token}', f'--ServerApp.root_dir={folder}']
+    with open(settings/'log', 'w') as log:
+        server = subprocess.Popen(command, env=os.environ | home, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            deadline, address = time.monotonic()+60, f'http://127.0.0.1:{port}'
+            while not answers(f'{address}/api/status?token={token}'):
+                if server.poll() is not None or time.monotonic() > deadline: pytest.fail('JupyterLab did not start:\n' + (settings/'log').read_text()[-3000:])
+                time.sleep(.2)
+            yield address, folder
+        finally:
+            (folder/'stop').touch()
+            server.terminate()
+            server.wait(20)
+
+
+@contextmanager
+def watched(browser, **how):
+    "A page whose requests, failures and errors are remembered, and must be none but our own server's"
+    expect.set_options(timeout=patience)
+    context = browser.new_context(viewport=dict(width=1400, height=1000), **how)
+    page, asked, failed, errors = context.new_page(), [], [], []
+    page.set_default_timeout(patience)
+    page.on('request', lambda r: asked.append(r.url))
+    page.on('requestfailed', lambda r: failed.append((r.url, r.failure)))
+    page.on('pageerror', lambda e: errors.append(str(e)))
+    page.on('console', lambda m: errors.append(m.text) if m.type == 'error' else None)
+    page.asked, page.failed, page.errors = asked, failed, errors
+    yield page
+    context.close()
+    outside = [url for url in asked if not re.match(r'(http|ws)://127\.0\.0\.1[:/]|blob:|data:|file:', url)]
+    assert not outside, f'the page asked the network: {outside[:3]}'
+
+
+def open_notebook(page, lab, name):
+    address, _ = lab
+    page.goto(f'{address}/lab/workspaces/{Path(name).stem}/tree/{name}?token={token}&reset')
+    expect(page.locator('.jp-StatusBar-TextItem', has_text='| Idle').first).to_be_visible(timeout=patience)    # an earlier Run All is lost
+
+
+def run_all(page):
+    page.get_by_role('menuitem', name='Run', exact=True).click()
+    page.get_by_role('menuitem', name=re.compile('^Run All Cells')).click()
+
+
+def ring(stage):
+    "Where the ring is on the map, as plotly has it"
+    return stage.locator('.ll-plot').evaluate('plot => { const t = plot._fullData?.at(-1); return t ? [t.x[0], t.y[0]] : null }')
+
+
+def expect_change(read, before, what):
+    "Wait until something is no longer as it was"
+    deadline = time.monotonic() + patience/1000
+    while (now := read()) == before or now is None:
+        assert time.monotonic() < deadline, f'{what} did not change: still {before}'
+        time.sleep(.02)
+    return now
+
+
+def errors_of_ours(page):
+    "Errors on the page; anywidget complains when a busy page takes two seconds to load an element, which then works all the same"
+    return [e for e in page.errors if re.search(r'plotly|anywidget|widget|ll-|trajectory', e, re.I) and 'Failed to initialize model' not in e]
+
+
+def ready(page, which=0):
+    "The stage of an explorer, drawn"
+    stage = page.locator('.ll-stage').nth(which)
+    expect(stage.locator('.ll-plot .main-svg').first).to_be_visible(timeout=patience)
+    expect_change(lambda: ring(stage), None, 'the figure')
+    return stage
+
+
+# ---- what a reader does
+
+def test_lab_notebook(lab, browser):
+    with watched(browser) as page:
+        open_notebook(page, lab, 'trajectories.ipynb')
+        run_all(page)
+        stage = ready(page)
+        slider, count = stage.get_by_role('slider', name='Token'), stage.locator('.ll-count')
+
+        # by keyboard: arrows, Home, End move token, ring and sentence together
+        start = ring(stage)
+        slider.focus()
+        page.keyboard.press('ArrowRight')
+        expect(count).to_have_text(re.compile('^1 /'))
+        second = expect_change(lambda: ring(stage), start, 'the ring')
+        page.keyboard.press('End')
+        expect(count).to_have_text(re.compile(r'^(\d+) / \1$'))
+        expect(stage.locator('.ll-said')).to_contain_text('at 95')
+        expect_change(lambda: ring(stage), second, 'the ring')
+        page.keyboard.press('Home')
+        expect(count).to_have_text(re.compile('^0 /'))
+
+        # by mouse: a token of the text, then the slider itself
+        stage.locator('.ll-token').nth(40).click()
+        expect(count).to_have_text(re.compile('^40 /'))
+        box = slider.bounding_box()
+        page.mouse.click(box['x']+.75*box['width'], box['y']+box['height']/2)
+        expect(count).to_have_text(re.compile(r'^7\d /'))
+
+        # a control by mouse: another colour; the position stays
+        figure = lambda: stage.locator('.ll-plot').evaluate('plot => plot.data.map(t => t.name).join("|")')
+        before, here = figure(), count.inner_text()
+        page.get_by_label('Colour by').first.select_option('phase')
+        expect_change(figure, before, 'the colours')
+        expect(count).to_have_text(here)
+
+        # a control by keyboard: three dimensions, then another example
+        page.get_by_role('button', name='3-D').first.focus()
+        page.keyboard.press('Enter')
+        expect_change(lambda: stage.locator('.ll-plot').evaluate('plot => plot.data[0].type'), 'scatter', 'the dimensions')
+        title = lambda: stage.locator('.ll-plot').evaluate('plot => plot.layout.title.text')
+        before = title()
+        page.get_by_label('Example').first.focus()
+        page.keyboard.press('ArrowDown')
+        expect_change(title, before, 'the example')
+
+        # the live model reads what is typed
+        live = ready(page, 1)
+        page.get_by_label('Text', exact=True).fill('<switch> 1 2 3 4 5 6')
+        expect(live.locator('.ll-token')).to_have_count(7)
+        assert page.locator('.ll-tokens switch').count() == 0                  # text stays text
+        page.get_by_label('Text', exact=True).fill(' ')
+        expect(live.get_by_role('alert')).to_contain_text('the text is empty')  # an error is said, and the picture stays
+        expect(live.locator('.ll-token')).to_have_count(7)
+
+        # the table says the same
+        stage.get_by_text('As a table').click()
+        expect(stage.locator('.ll-scroll tbody tr')).to_have_count(96)
+        assert not errors_of_ours(page), page.errors
+
+
+def test_busy_kernel(lab, browser):
+    "While a cell trains a model the slider answers at once; what else was asked is served when the cell ends"
+    with watched(browser) as page:
+        open_notebook(page, lab, 'busy.ipynb')
+        run_all(page)
+        stage = ready(page)
+        expect_change(lambda: (lab[1]/'started').exists(), False, 'the busy cell')
+        slider, count = stage.get_by_role('slider', name='Token'), stage.locator('.ll-count')
+        before = ring(stage)
+        slider.focus()
+        page.keyboard.press('End')
+        expect(count).to_have_text('95 / 95', timeout=1000)
+        expect_change(lambda: ring(stage), before, 'the ring')
+        expect(page.locator('.jp-StatusBar-TextItem', has_text='| Busy').first).to_be_visible()   # the cell has been running all along
+        names = lambda: stage.locator('.ll-plot').evaluate('plot => plot.data.map(t => t.name).join("|")')
+        before = names()
+        page.get_by_label('Colour by').select_option('confidence')
+        page.get_by_label('Colour by').select_option('phase')
+        (lab[1]/'stop').touch()
+        expect_change(names, before, 'the colours')
+        expect(count).to_have_text('95 / 95')
+
+
+def test_snapshot(tmp_path, browser):
+    "One file: opened from the disk it asks for nothing, and its slider works"
+    trace = spiral_trace(2, 40)
+    trace['token_text'][0, 3] = '</script><img src=x onerror=alert(1)>'
+    file = TrajectoryExplorer(trace, color='confidence').snapshot(tmp_path/'thought.html')
+    with watched(browser) as page:
+        page.goto(file.as_uri())
+        stage = ready(page)
+        slider = stage.get_by_role('slider', name='Token')
+        before = ring(stage)
+        slider.focus()
+        for _ in range(3): page.keyboard.press('ArrowRight')
+        expect(stage.locator('.ll-said')).to_contain_text('</script><img')
+        expect_change(lambda: ring(stage), before, 'the ring')
+        box = slider.bounding_box()
+        page.mouse.click(box['x']+box['width']/2, box['y']+box['height']/2)
+        expect(stage.locator('.ll-count')).to_have_text(re.compile('^(19|20) / 39'))
+        stage.get_by_role('button', name='Play').click()
+        expect(stage.locator('.ll-count')).to_have_text('39 / 39')
+        assert not page.failed and not page.errors, (page.failed, page.errors)
+        assert all(url.startswith(('file:', 'data:', 'blob:')) for url in page.asked), page.asked
+        assert page.locator('.ll-stage img').count() == 0
