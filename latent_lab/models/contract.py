@@ -71,7 +71,9 @@ class TextVerbs:
         if self.tokenizer is None: raise ValueError('this model has no tokenizer; set `model.tokenizer`, or load it with `hub.load`')
         texts = [texts] if isinstance(texts, str) else list(texts)
         if empty := [i for i, text in enumerate(texts) if not text]: raise ValueError(f'text {empty[0]} is empty; there is nothing to think about')
-        ids = self.tokenizer(texts, padding=True, padding_side='left', return_tensors='pt', return_token_type_ids=False)
+        try: ids = self.tokenizer(texts, padding=True, padding_side='left', return_tensors='pt', return_token_type_ids=False)
+        except Exception as error:      # what a tokenizer without an unknown word raises has no type of its own
+            raise ValueError(f'{texts[0][:60]!r}: the tokenizer of this model does not know every word of it ({error})') from error
         return {k: v.to(self.device) for k, v in ids.items()}
 
     @torch.no_grad()
