@@ -6,6 +6,8 @@
 __all__ = ['shipped', 'descriptions', 'path', 'load']
 
 # %% ../nbs/api/70_hub.ipynb #7e8a07ee
+import json
+from contextlib import contextmanager
 from pathlib import Path
 
 # %% ../nbs/api/70_hub.ipynb #0a4b27d8
@@ -20,7 +22,7 @@ def shipped()->list[str]:
 
 def descriptions()->dict[str, str]:
     "Each shipped checkpoint, with the sentence under the title of its model card"
-    def sentence(card): return next((line[2:] for line in card.read_text(encoding='utf-8').splitlines() if line.startswith('> ')), '')
+    def sentence(card): return next((line[2:] for line in card.read_text(encoding='utf-8').splitlines() if line.startswith('> ')), '') if card.exists() else ''
     return {name: sentence(_shelf()/name/'README.md') for name in shipped()}
 
 # %% ../nbs/api/70_hub.ipynb #456aaf6d
@@ -46,6 +48,20 @@ def _fetch(name):
                                 f'{str(error).splitlines()[0] if str(error) else type(error).__name__}') from error
 
 # %% ../nbs/api/70_hub.ipynb #4f6559c9
+@contextmanager
+def _whole(name):
+    "What a damaged file makes a loader raise becomes one line"
+    from safetensors import SafetensorError
+    try: yield
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f'checkpoint {str(name)!r} is damaged: {type(error).__name__}, {error}') from error
+
+def _check_device(device):
+    "Raise if there is no such device, before anything is loaded"
+    import torch
+    try: torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error: raise ValueError(f'`device` is {str(device)!r}, which cannot be used here ({str(error).splitlines()[0][:80]}); "cpu" always can') from error
+
 def load(
     name:str,             # a shipped checkpoint, a folder, or a Hub id
     device:str|None=None, # 'cpu', 'cuda', ...; the CPU by default
@@ -56,9 +72,10 @@ def load(
     from transformers import AutoModelForCausalLM, AutoTokenizer
     import latent_lab.models.baselines, latent_lab.models.reasoner      # so that the Auto classes know them
     from latent_lab.models.contract import quiet_loading, refuse_misfit
+    _check_device(device or 'cpu')
     folder = path(name)
-    with quiet_loading(): model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype or torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True)
+    with quiet_loading(), _whole(name): model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype or torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True)
     refuse_misfit(info, name, model)
     has_tokenizer = any((folder/f).exists() for f in ('tokenizer.json', 'tokenizer_config.json', 'tokenizer.model', 'vocab.json'))
-    model.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False) if has_tokenizer else None
+    with _whole(name): model.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False) if has_tokenizer else None
     return model.to(device or 'cpu').eval()

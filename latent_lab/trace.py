@@ -360,7 +360,7 @@ def _room(message:str):
     "Say `message` when the disk is full"
     try: yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT): raise
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): raise
         raise OSError(error.errno, f'disk full: {message}') from None
 
 # %% ../nbs/api/20_trace.ipynb #e2e85dbf

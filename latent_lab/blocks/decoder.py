@@ -28,7 +28,7 @@ class DecoderConfig(PretrainedConfig):
         chunk_size:int=128,              # tokens in a chunk, or in a sliding window
         attention:str='chunked',         # 'chunked', 'sliding' or 'full'
         positions:str='rope',            # 'rope', 'learned' or 'none'
-        max_position_embeddings:int=2048,# how many, for learned positions
+        max_position_embeddings:int=2048,# how many, for learned positions; the other kinds have no end
         initializer_range:float=0.02,    # of the weights, at the start of training
         **kwargs,                        # what every configuration takes
     ):
@@ -37,7 +37,8 @@ class DecoderConfig(PretrainedConfig):
         self.num_hidden_layers, self.num_attention_heads = num_hidden_layers, num_attention_heads
         self.intermediate_size = intermediate_size or 4*attn_dim
         self.chunk_size, self.attention = chunk_size, attention
-        self.positions, self.max_position_embeddings, self.initializer_range = positions, max_position_embeddings, initializer_range
+        self.positions, self.initializer_range = positions, initializer_range
+        self.max_position_embeddings = max_position_embeddings if positions == 'learned' else None       # `generate` warns beyond it
         super().__init__(**kwargs)
 
 # %% ../../nbs/api/18_blocks.decoder.ipynb #ff61ca1d

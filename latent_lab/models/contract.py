@@ -119,7 +119,7 @@ def refuse_misfit(
     model,     # what it was loaded into
 ):
     "Raise unless every weight found its place"
-    said = [f'{len(keys)} {what} ({sorted(map(str, keys))[0]}{", ..." if len(keys) > 1 else ""})' for what, keys in
+    said = [f'{len(keys)} {what} ({min(key if isinstance(key, str) else key[0] for key in keys)}{", ..." if len(keys) > 1 else ""})' for what, keys in
             [('missing', info['missing_keys']), ('unexpected', info['unexpected_keys']), ('of another shape', info['mismatched_keys'])] if keys]
     if said: raise ValueError(f'checkpoint {str(name)!r} does not fit {type(model).__name__}: weights {"; ".join(said)}. Is it of another model?')
 
