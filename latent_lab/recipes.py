@@ -187,9 +187,11 @@ def run(
     trainer = LatentTrainer(model, args, train_dataset=training, eval_dataset=held_out, data_collator=PadRows(pad_token_id=tokenizer.pad_token_id or 0, vocab_size=len(tokenizer)))
     trainer.train(resume_from_checkpoint=resume or None)
     seconds = time.time()-start
-    save(model, recipe, output)
+    first = trainer.is_world_process_zero()      # of several processes, one writes
+    if first: save(model, recipe, output)
     figures = dict(parameters=model.num_parameters(), eval_loss=trainer.evaluate()['eval_loss'], seconds=seconds) | evaluate_recipe(model.eval(), recipe)
-    (output/'result.json').write_text(json.dumps(dict(figures=figures, hardware=hardware(), log=trainer.state.log_history), indent=1))
+    if first: (output/'result.json').write_text(json.dumps(dict(figures=figures, hardware=hardware(), log=trainer.state.log_history), indent=1))
+    trainer.accelerator.end_training()
     return figures
 
 def save(model, recipe:Recipe, output:Path):

@@ -51,6 +51,7 @@ def train(folder, resume=None, dropout=0.1, callbacks=(), **settings):
         Path(f'{folder}.error').write_text(f'{type(error).__name__}: {error}')
         sys.exit(1)
     if trainer.is_world_process_zero(): Path(f'{folder}.json').write_text(json.dumps(told(trainer.state.log_history)))
+    trainer.accelerator.end_training()                                 # processes part in order: without it one may die while its mates still talk to it
 
 
 def told(log_history):
