@@ -76,6 +76,7 @@ def load(
     folder = path(name)
     with quiet_loading(), _whole(name): model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype or torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True)
     refuse_misfit(info, name, model)
+    model.name_or_path = model.config.name_or_path = str(name)      # what a trace says it was recorded from: a name, not a place on this machine
     has_tokenizer = any((folder/f).exists() for f in ('tokenizer.json', 'tokenizer_config.json', 'tokenizer.model', 'vocab.json'))
     with _whole(name): model.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False) if has_tokenizer else None
     return model.to(device or 'cpu').eval()

@@ -137,6 +137,7 @@ class LatentArguments(TrainingArguments):
         super().__post_init__()
         if self.data_seed is None: self.data_seed = self.seed   # the order of rows must not depend on who last seeded torch
         if self.label_names is None: self.label_names = ['labels']  # `shift_labels` is an alternative to it, not a second label
+        self.dataloader_pin_memory &= torch.cuda.is_available()
         self._n_gpu = min(self._n_gpu, 1)                       # several GPUs are for torchrun: DataParallel would split a cache
         if self.save_total_limit == 1 and self.metric_for_best_model is not None:
             raise ValueError('`save_total_limit=1` cannot keep both the newest and the best checkpoint; use 2 or more, or None for all')
