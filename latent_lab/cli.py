@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'Checkpoint', 'UsageError', 'option', 'lab_notebooks', 'copy_notebooks', 'lab', 'settings_file',
-           'parse_settings', 'show_table', 'train', 'read', 'generate', 'rows_or_texts', 'refuse_other_tokens', 'trace',
+           'parse_settings', 'show_table', 'train', 'generate', 'rows_or_texts', 'refuse_other_tokens', 'trace',
            'evaluate', 'check', 'What', 'list_', 'complaint', 'main']
 
 # %% ../nbs/api/72_cli.ipynb #cd5bde52
@@ -129,20 +129,6 @@ def train(
     if lines := [value for value in figures.values() if isinstance(value, dict)]: show_table(lines)
 
 # %% ../nbs/api/72_cli.ipynb #a7c8acc5
-def read(
-    model,    # as `hub.load` gives it
-    text:str, # what it should read
-)->dict:      # `input_ids` and `attention_mask`, one row
-    "A text as a model's tokens"
-    if model.tokenizer is None: raise ValueError('this checkpoint has no tokenizer, so it cannot read text')
-    try: ids = model.tokenizer(text, return_tensors='pt', return_token_type_ids=False)
-    except Exception as error:                                         # tokenizers raise nothing more special
-        known = sorted(model.tokenizer.get_vocab().items(), key=lambda word: word[1])
-        raise ValueError(f'{text[:60]!r} has a word that this checkpoint does not know; it knows {", ".join(word for word, _ in known[:8])}, ... ({len(known)} words)') from error
-    if not ids['input_ids'].numel(): raise ValueError(f'the text {text[:60]!r} is empty; there is nothing to read')
-    return ids.to(model.device)
-
-# %% ../nbs/api/72_cli.ipynb #027a6e1e
 @app.command()
 def generate(
     checkpoint:Checkpoint,
@@ -157,12 +143,13 @@ def generate(
     "Let a checkpoint go on with a text."
     import torch
     from latent_lab import hub
+    from latent_lab.models.contract import tokenize
     if not temperature >= 0: raise ValueError(f'`--temperature {temperature}`: it must be 0 or above')
     if not 0 < top_p <= 1: raise ValueError(f'`--top-p {top_p}`: it must be above 0 and at most 1')
     if max_new_tokens < 1: raise ValueError(f'`--max-new-tokens {max_new_tokens}`: it must be 1 or more')
     if top_k < 0: raise ValueError(f'`--top-k {top_k}`: it must be 0 or above')
     model = hub.load(checkpoint, device=device)
-    ids = read(model, text)
+    ids = tokenize(model, text)
     torch.manual_seed(seed)
     sampling = dict(do_sample=True, temperature=temperature, top_k=top_k, top_p=top_p) if temperature > 0 else dict(do_sample=False)
     typer.echo(model.tokenizer.decode(model.generate(**ids, max_new_tokens=max_new_tokens, **sampling)[0], skip_special_tokens=True))
@@ -217,7 +204,6 @@ def trace(
     from latent_lab.trace import record, to_npy, to_parquet
     rows, model = rows_or_texts(text, data, task, num_rows, length, seed), hub.load(checkpoint, device=device)
     if task is not None: refuse_other_tokens(model, task)
-    else: rows = [dict(text=line, input_ids=read(model, line)['input_ids'][0].tolist()) for line in rows]
     to_file = {'.npy': to_npy, '.parquet': to_parquet}.get(output.suffix)
     ds = record(model, rows, None if to_file else output, sites=[site] if site else None, tokenizer=model.tokenizer)
     if to_file: to_file(ds, output, **(dict(site=site) if site else {}))

@@ -158,12 +158,56 @@ def test_lab_notebook(lab, browser):
         page.mouse.click(box['x']+.75*box['width'], box['y']+box['height']/2)
         expect(count).to_have_text(re.compile(r'^7\d /'))
 
+        # the text by keyboard: Tab leads to the token that is now, arrows walk without moving it, Enter and Space go there
+        slider.focus()
+        page.keyboard.press('Home')
+        page.keyboard.press('Tab')
+        text, focused = stage.get_by_role('listbox'), stage.locator('.ll-token:focus')
+        expect(text).to_have_attribute('aria-label', re.compile('arrows walk'))
+        expect(focused).to_have_attribute('data-index', '0')
+        before = ring(stage)
+        for _ in range(3): page.keyboard.press('ArrowRight')
+        page.keyboard.press('ArrowLeft')
+        expect(focused).to_have_attribute('data-index', '2')
+        expect(focused).to_have_attribute('aria-label', re.compile('^“.+” at 2$'))
+        expect(count).to_have_text(re.compile('^0 /'))
+        page.keyboard.press('Enter')
+        expect(count).to_have_text(re.compile('^2 /'))
+        expect_change(lambda: ring(stage), before, 'the ring')
+        expect(text.get_by_role('option', selected=True)).to_have_attribute('data-index', '2')
+        line = lambda: focused.evaluate('token => token.offsetTop')
+        first = line()
+        page.keyboard.press('ArrowDown')
+        assert line() > first
+        page.keyboard.press('ArrowUp')
+        assert line() == first
+        page.keyboard.press('ArrowUp')                                          # there is none above
+        assert line() == first
+        page.keyboard.press('End')
+        page.keyboard.press('ArrowRight')                                       # nor one after the last
+        expect(focused).to_have_attribute('data-index', '95')
+        expect(text.locator('[tabindex="0"]')).to_have_count(1)
+        page.keyboard.press('Space')
+        expect(count).to_have_text(re.compile(r'^(\d+) / \1$'))
+        page.keyboard.press('Home')
+        page.keyboard.press('Shift+Tab')                                        # away from the first token, and back to the one that is now
+        expect(slider).to_be_focused()
+        page.keyboard.press('Tab')
+        expect(focused).to_have_attribute('data-index', '95')
+
         # a control by mouse: another colour; the position stays
         figure = lambda: stage.locator('.ll-plot').evaluate('plot => plot.data.map(t => t.name).join("|")')
         before, here = figure(), count.inner_text()
         page.get_by_label('Colour by').first.select_option('phase')
         expect_change(figure, before, 'the colours')
         expect(count).to_have_text(here)
+
+        # a picture that arrives while one is in the text leaves one there
+        text.locator('.ll-now').focus()
+        before, at = figure(), focused.get_attribute('data-index')
+        page.get_by_label('Colour by').first.evaluate('select => { select.selectedIndex = 0; select.dispatchEvent(new Event("change", { bubbles: true })) }')
+        expect_change(figure, before, 'the colours')
+        expect(focused).to_have_attribute('data-index', at)
 
         # a control by keyboard: three dimensions, then another example
         page.get_by_role('button', name='3-D').first.focus()
@@ -230,6 +274,10 @@ def test_snapshot(tmp_path, browser):
         box = slider.bounding_box()
         page.mouse.click(box['x']+box['width']/2, box['y']+box['height']/2)
         expect(stage.locator('.ll-count')).to_have_text(re.compile('^(19|20) / 39'))
+        page.keyboard.press('Tab')
+        page.keyboard.press('Home')
+        page.keyboard.press('Enter')
+        expect(stage.locator('.ll-count')).to_have_text('0 / 39')
         stage.get_by_role('button', name='Play').click()
         expect(stage.locator('.ll-count')).to_have_text('39 / 39')
         assert not page.failed and not page.errors, (page.failed, page.errors)

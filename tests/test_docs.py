@@ -70,6 +70,14 @@ def test_every_page_opens_in_a_browser(site, address, browser):
     assert pages == {}
 
 
+@pytest.mark.parametrize('name', ['blocks.feedforward', 'trace', 'data.sequences', 'models.reasoner'])
+def test_equations_are_seen_whole_on_a_telephone(name, address, browser):
+    page = browser.new_page(viewport={'width': 390, 'height': 844})
+    page.goto(f'{address}/api/{name}.html')
+    widths = page.evaluate("[...document.querySelectorAll('.math.display')].map(e => [e.scrollWidth, e.clientWidth])")
+    assert widths and all(needed <= given for needed, given in widths), widths
+
+
 def test_figures_are_live(site, address, browser):
     path = next(path for path in sorted(site.rglob('*.html')) if 'class="live-figure"' in path.read_text())
     page = browser.new_page()

@@ -9,6 +9,7 @@ __all__ = ['PAD', 'INCREMENT', 'SWITCH', 'STRUCTURED', 'ZERO', 'NUMBERS', 'WORDS
 
 # %% ../../nbs/api/30_data.sequences.ipynb #dba3485f
 from collections.abc import Callable
+from inspect import signature
 from statistics import median
 
 import numpy as np
@@ -264,6 +265,11 @@ def load_task(
 )->Dataset:
     "The rows of a task, by its name"
     if name not in TASKS: raise ValueError(f'there is no task {name!r}: choose from {", ".join(TASKS)}')
+    takes = {task: list(signature(make).parameters) for task, make in TASKS.items()}
+    for setting in settings:
+        if setting in takes[name]: continue
+        others = [task for task, names in takes.items() if setting in names]
+        raise TypeError(f'{name!r} takes no `{setting}`: its settings are {", ".join(takes[name])}' + (f'. Tasks that take one are {", ".join(others)}' if others else ''))
     return TASKS[name](**settings)
 
 # %% ../../nbs/api/30_data.sequences.ipynb #30bc464c

@@ -7,8 +7,8 @@ __all__ = ['palette', 'ink', 'faint', 'ghost', 'amounts', 'around_zero', 'clear'
            'empty_figure', 'sites', 'check_choice', 'Walk', 'walk', 'anchors', 'place', 'token_texts',
            'event_positions', 'color_names', 'color_values', 'color_groups', 'with_gaps', 'scatter', 'hover_texts',
            'format_value', 'draw_lines', 'draw_points', 'draw_marks', 'style_map', 'draw_trajectory', 'animate_walk',
-           'as_projector', 'trajectory', 'scored', 'calibration_error', 'along', 'draw_answers', 'draw_means',
-           'mark_events', 'confidence', 'heatmap', 'loss_columns', 'losses']
+           'as_projector', 'trajectory', 'answers', 'along', 'draw_answers', 'draw_means', 'mark_events', 'confidence',
+           'heatmap', 'loss_columns', 'losses']
 
 # %% ../../nbs/api/63_explore.figures.ipynb #c66c8cba
 import html
@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 from plotly.colors import sample_colorscale
 
 from .project import Projector, describe_quality, kinds, project_paths, segment_distortion
+from ..trace import calibration_error, scored
 
 # %% ../../nbs/api/63_explore.figures.ipynb #87978ed9
 palette = ['#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#B0A000', '#999999']  # Okabe and Ito; the yellow is darkened to be seen on white
@@ -349,33 +350,17 @@ def trajectory(
     return animate_walk(fig, walks[0], token_texts(trace, walks[0].example)) if animate else fig
 
 # %% ../../nbs/api/63_explore.figures.ipynb #0b064c42
-def scored(
-    trace:xr.Dataset, # a recorded thought
-)->xr.Dataset:        # `confidence` and `accuracy` (and `ceiling`), NaN where nothing was predicted
-    "How sure and how right a causal model was at each token"
-    if missing := [n for n in ('confidence', 'correct') if n not in trace]: raise ValueError(f'this trace holds no {" and no ".join(f"`{n}`" for n in missing)}; record a causal language model')
-    seen = np.isfinite(trace.confidence)
-    if 'mask' in trace: seen &= trace.mask
-    found = dict(confidence=trace.confidence, accuracy=trace.correct.astype('float32'))
+def answers(
+    trace:xr.Dataset, # a recorded thought of a causal language model
+)->xr.Dataset:        # `confidence` and `accuracy` (and `ceiling`), NaN where nothing was predicted or asked for
+    "How sure and how right a model was at each token"
+    counts, found = scored(trace), dict(confidence=trace.confidence, accuracy=trace.correct.astype('float32'))
     if 'bayes_accuracy' in trace.coords: found['ceiling'] = trace.bayes_accuracy
-    return xr.Dataset({n: v.where(seen).drop_vars(v.coords) for n, v in found.items()})
+    return xr.Dataset({n: v.where(counts).drop_vars(v.coords) for n, v in found.items()})
 
-# %% ../../nbs/api/63_explore.figures.ipynb #c3a9236a
-def calibration_error(
-    confidence:Float[np.ndarray, 'm'], # how sure; NaN where nothing was predicted
-    correct:Float[np.ndarray, 'm'],    # 1 right, 0 wrong
-    bins:int=10,                       # bins of confidence, of equal width
-)->float:                              # 0 to 1
-    "The expected calibration error"
-    seen = np.isfinite(confidence)
-    confidence, correct = np.asarray(confidence)[seen].astype(float), np.asarray(correct)[seen].astype(float)
-    if not len(confidence): return float('nan')
-    which = np.minimum((confidence*bins).astype(int), bins-1)
-    return float(np.abs(np.bincount(which, confidence-correct, bins)).sum()/len(confidence))
-
-# %% ../../nbs/api/63_explore.figures.ipynb #29ec7072
+# %% ../../nbs/api/63_explore.figures.ipynb #eb916dcb
 def along(
-    scores:xr.Dataset,          # from `scored`
+    scores:xr.Dataset,          # from `answers`
     start:Int[np.ndarray, 'e'], # the token that counts as 0, for each example
     max_points:int=400,         # longer texts are averaged in stretches of equal length
 )->dict[str, np.ndarray]:       # `x`, and the mean of each score there
@@ -387,10 +372,10 @@ def along(
     mean = {n: np.bincount(which.ravel(), np.nan_to_num(v.values).ravel(), which.max()+1)/np.where(count[n], count[n], np.nan) for n, v in scores.items()}
     return dict(x=x.min() + np.arange(which.max()+1)*width + (width-1)/2, **mean)
 
-# %% ../../nbs/api/63_explore.figures.ipynb #254822b6
+# %% ../../nbs/api/63_explore.figures.ipynb #361b8ca7
 def draw_answers(
     fig:go.Figure,       # changed in place
-    scores:xr.Dataset,   # from `scored`, one example
+    scores:xr.Dataset,   # from `answers`, one example
     texts:list[str],     # its tokens
 )->go.Figure:            # the same figure
     "One example's answers, right and wrong, at the height of their confidence"
@@ -411,7 +396,7 @@ def draw_means(
     if 'ceiling' in mean: fig.add_scatter(x=x, y=mean['ceiling'], name='best possible', line=dict(color=ink, width=1.5, dash='dot'), **look)
     return fig
 
-# %% ../../nbs/api/63_explore.figures.ipynb #17dc3312
+# %% ../../nbs/api/63_explore.figures.ipynb #4fca8361
 def mark_events(
     fig:go.Figure,         # changed in place
     events:dict[str, int], # name -> position
@@ -427,7 +412,7 @@ def confidence(
     align:str|None=None,   # a coordinate such as 'switch_position' that becomes 0
 )->go.Figure:
     "How sure the model was and how right, along the text"
-    scores, examples = scored(trace), np.arange(trace.sizes['example']) if example is None else [example]
+    scores, examples = answers(trace), np.arange(trace.sizes['example']) if example is None else [example]
     if align is not None and (align not in trace.coords or trace[align].dims != ('example',)): raise ValueError(f'`align={align!r}` is not one number for each example of this trace')
     if align is not None and example is not None: raise ValueError(f'`align` compares examples; leave `example={example}` out')
     scores = scores.isel(example=examples)
@@ -436,7 +421,7 @@ def confidence(
     mean = along(scores, trace[align].values if align else np.zeros(len(examples), int), trace.sizes['token'] if example is not None else 400)
     fig = go.Figure(go.Scatter(x=mean['x'], y=mean['confidence'], name='confidence', mode='lines', line=dict(color=palette[0], width=2), hovertemplate='%{y:.3f}'))
     draw_means(fig, mean) if example is None else draw_answers(fig, scores, token_texts(trace, example))
-    error = calibration_error(scores.confidence.values, scores.accuracy.values)
+    error = calibration_error(trace.isel(example=examples))
     style(fig, 'Confidence along the text' + (f', example {example}' if example is not None else ''),
           f'confidence {sure:.2f}, accuracy {right:.2f}; calibration error {error:.3f}', height=380).update_layout(hovermode='x unified' if example is None else 'closest', margin_t=116, legend_y=1.09)
     event = align.removesuffix('_position').replace('_', ' ') if align else ''

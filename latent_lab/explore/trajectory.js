@@ -18,13 +18,14 @@ function build(root) {
     play: element("button", { className: "ll-play", type: "button", textContent: "▶", title: "Play" }),
     slider: element("input", { className: "ll-slider", type: "range", min: 0, step: 1 }),
     count: element("output", { className: "ll-count" }),
-    tokens: element("div", { className: "ll-tokens", role: "group" }),
+    tokens: element("div", { className: "ll-tokens", role: "listbox" }),
     said: element("p", { className: "ll-said" }),
     table: element("div", { className: "ll-scroll", tabIndex: 0, role: "region" }),
   };
   parts.play.setAttribute("aria-label", "Play");
   parts.slider.setAttribute("aria-label", "Token");
-  parts.tokens.setAttribute("aria-label", "Text; click a token to go there");
+  parts.tokens.setAttribute("aria-label", "Text: arrows walk along it, Enter or a click goes there");
+  parts.tokens.setAttribute("aria-orientation", "horizontal");
   parts.said.setAttribute("aria-live", "polite");
   parts.table.setAttribute("aria-label", "Table of tokens");
   parts.details = element("details", { className: "ll-details" }, element("summary", { textContent: "As a table" }), parts.table);
@@ -36,11 +37,33 @@ function build(root) {
 
 function drawTokens(parts, frame) {
   parts.tokens.replaceChildren(...frame.tokens.map((text, i) => {
-    const token = element("span", { className: "ll-token", textContent: text });
+    const token = element("span", { className: "ll-token", role: "option", tabIndex: -1, textContent: text });
+    token.setAttribute("aria-label", `“${text}” at ${frame.positions[i]}`);
+    token.setAttribute("aria-selected", "false");
     token.dataset.index = i;
     token.style.setProperty("--token-color", frame.colors[i]);
     return token;
   }));
+}
+
+// Where a key leads from a token of the text: its neighbours, the nearest one in the line above or below, the first and the last.
+const walks = {
+  ArrowLeft: (tokens, i) => i - 1,
+  ArrowRight: (tokens, i) => i + 1,
+  ArrowUp: (tokens, i) => otherLine(tokens, i, -1),
+  ArrowDown: (tokens, i) => otherLine(tokens, i, 1),
+  Home: () => 0,
+  End: (tokens) => tokens.length - 1,
+};
+
+function otherLine(tokens, from, step) {
+  const line = (i) => tokens[i] && tokens[i].offsetTop + tokens[i].offsetHeight;
+  const away = (i) => Math.abs(tokens[i].offsetLeft - tokens[from].offsetLeft);
+  let next = from;
+  while (line(next) === line(from)) next += step;
+  let best = next;
+  for (; tokens[next] && line(next) === line(best); next += step) if (away(next) < away(best)) best = next;
+  return best;
 }
 
 function drawTable(parts, frame) {
@@ -68,7 +91,7 @@ function nearest(frame, point) {
 
 export function mount(root, Plotly, onMove = () => {}) {
   const parts = build(root);
-  let frame = null, at = 0, now = null, timer = null, pending = false, drawn = Promise.resolve();
+  let frame = null, at = 0, now = null, stop = null, timer = null, pending = false, drawn = Promise.resolve();
 
   const height = () => Math.round(Math.min(tallest, Math.max(narrowest, 0.72 * root.clientWidth)));
   const look = () => ({ "font.color": getComputedStyle(root).color, "title.subtitle.font.color": getComputedStyle(root).color, height: height() });
@@ -82,14 +105,23 @@ export function mount(root, Plotly, onMove = () => {}) {
     }).catch(() => {}));                                 // a newer move took this one's place
   }
 
+  function stopAt(token) {                               // the one token that Tab leads to; arrows lead to the others
+    if (stop) stop.tabIndex = -1;
+    stop = token;
+    if (stop) stop.tabIndex = 0;
+  }
+
   function mark() {
     parts.slider.value = at;
     parts.slider.setAttribute("aria-valuetext", frame.said[at]);
     parts.count.textContent = `${frame.positions[at]} / ${frame.positions.at(-1)}`;
     parts.said.textContent = frame.said[at];
     now?.classList.remove("ll-now");
+    now?.setAttribute("aria-selected", "false");
     now = parts.tokens.children[at];
     now.classList.add("ll-now");
+    now.setAttribute("aria-selected", "true");
+    if (!parts.tokens.matches(":focus-within")) stopAt(now);
     const low = now.offsetTop - parts.tokens.clientHeight / 2;
     if (Math.abs(low - parts.tokens.scrollTop) > parts.tokens.clientHeight / 3) parts.tokens.scrollTop = low;
   }
@@ -120,11 +152,14 @@ export function mount(root, Plotly, onMove = () => {}) {
     parts.plot.setAttribute("aria-label", frame.summary);
     parts.slider.max = Math.max(0, frame.places.length - 1);
     parts.slider.disabled = parts.play.disabled = empty;
+    const inText = parts.tokens.matches(":focus-within");
     drawTokens(parts, frame);
+    now = stop = null;
     if (parts.details.open) drawTable(parts, frame);
     else parts.table.replaceChildren();
     if (empty) parts.said.textContent = frame.summary;
     else mark();
+    if (inText) now?.focus();
     const config = { displaylogo: false, responsive: false, displayModeBar: "hover", showSendToCloud: false, plotlyServerURL: "" };
     drawn = drawn.then(() => Plotly.react(parts.plot, structuredClone(data), structuredClone(layout), config)).then(() => {
       parts.plot.removeAllListeners?.("plotly_click");
@@ -142,6 +177,15 @@ export function mount(root, Plotly, onMove = () => {}) {
     play(true);
   });
   parts.tokens.addEventListener("click", (event) => { if (event.target.dataset.index) move(+event.target.dataset.index); });
+  parts.tokens.addEventListener("focusin", (event) => { if (event.target.dataset.index) stopAt(event.target); });
+  parts.tokens.addEventListener("focusout", (event) => { if (now && !parts.tokens.contains(event.relatedTarget)) stopAt(now); });
+  parts.tokens.addEventListener("keydown", (event) => {
+    const i = +event.target.dataset.index, tokens = parts.tokens.children, goes = event.key === "Enter" || event.key === " ";
+    if (!(goes || event.key in walks) || Number.isNaN(i) || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    if (goes) move(i);
+    else tokens[walks[event.key](tokens, i)]?.focus();
+  });
   parts.details.addEventListener("toggle", () => { if (frame && parts.details.open) drawTable(parts, frame); });
 
   const restyle = () => frame && drawn.then(() => root.isConnected && Plotly.relayout(parts.plot, { ...look(), autosize: true }));
