@@ -6,6 +6,7 @@
 __all__ = ['recurrence_kernel', 'recurrence', 'LeakyGatedRecurrence', 'StateLayer']
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #4c7700de
+import array
 import ctypes
 import functools
 import glob
@@ -127,19 +128,42 @@ def _cpu_kernels():
     return _jit(_cpu_forward, **parts), _jit(_cpu_backward, **parts)
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #9b30873b
+_WORK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+@functools.cache
+def _torch_threads():
+    "A function that calls another in PyTorch's threads, or None"
+    found = glob.glob(os.path.join(os.path.dirname(torch.__file__), 'lib', 'libtorch_cpu.*'))
+    try: share = ctypes.CDLL(found[0]).GOMP_parallel     # looked up in that library and those it was linked with
+    except (IndexError, OSError, AttributeError): return None
+    share.argtypes, share.restype = [_WORK, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
+    return lambda work, workers: share(_WORK(work), None, workers, 0)
+
+def _own_threads(work, workers):
+    "The same with threads made for the call and gone after it"
+    with ThreadPoolExecutor(workers) as pool: list(pool.map(work, range(workers)))
+
+# %% ../../nbs/api/12_blocks.recurrence.ipynb #32e38fec
 def _over_rows(kernel, arrays, shape):
     "Run `kernel` on all rows, in as many threads as PyTorch may use when the work is worth it"
     b, n, d = shape
     workers = min(torch.get_num_threads(), b) if b*n*d*(d+64) > 4e6 else 1     # below a millisecond: no threads
-    edges = [b*k//workers for k in range(workers+1)]
     if workers == 1: return kernel(*arrays, 0, b)
-    with ThreadPoolExecutor(workers) as pool:
-        for done in [pool.submit(kernel, *arrays, *part) for part in zip(edges, edges[1:])]: done.result()
+    pieces = min(b, 2*workers)                            # a thread that was held up leaves a piece to the others
+    edges, problems = [b*k//pieces for k in range(pieces+1)], []
+    parts = iter(list(zip(edges, edges[1:])))
+    def work(_):
+        try:
+            for part in parts: kernel(*arrays, *part)
+        except BaseException as problem: problems.append(problem)    # nothing may be raised through foreign code
+    (_torch_threads() or _own_threads)(work, workers)
+    if problems: raise problems[0]
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #c48fd3cf
 def _cpu_run_forward(z, u, weight, alpha, initial, mask):
     "States and gate from the compiled kernel"
-    h, gate = torch.empty_like(z), torch.zeros_like(z) if u is not None else z.new_empty(0, 0, 0)
+    fresh = torch.empty_like if mask is None else torch.zeros_like            # the kernels pass padding by
+    h, gate = torch.empty_like(z), z.new_empty(0, 0, 0) if u is None else fresh(z)
     mask = torch.ones(z.shape[:2], dtype=torch.bool) if mask is None else mask
     columns = z.new_empty(0, 0) if weight is None else weight.t().contiguous()
     inputs = z, gate if u is None else u, columns, alpha, initial, mask
@@ -148,9 +172,10 @@ def _cpu_run_forward(z, u, weight, alpha, initial, mask):
 
 def _cpu_run_backward(grad, z, gate, h, weight, alpha, initial, mask):
     "Gradients of z, u, initial and alpha (a row each) from the compiled kernel"
+    fresh = torch.empty_like if mask is None else torch.zeros_like
+    out = fresh(z), fresh(gate), torch.zeros_like(initial), torch.zeros_like(initial)
     mask = torch.ones(z.shape[:2], dtype=torch.bool) if mask is None else mask
     weight = z.new_empty(0, 0) if weight is None else weight
-    out = torch.zeros_like(z), torch.zeros_like(gate), torch.zeros_like(initial), torch.zeros_like(initial)
     _over_rows(_cpu_kernels()[1], [x.detach().numpy() for x in (grad, z, gate, h, weight, alpha, initial, mask, *out)], z.shape)
     return out
 
@@ -399,7 +424,11 @@ def _nvrtc():
     return _first_library([path for path in beside if 'builtins' not in path] + named + ['libnvrtc.so'])
 
 @functools.cache
-def _driver(): return _first_library(['nvcuda.dll' if os.name == 'nt' else 'libcuda.so.1'])
+def _driver():
+    "NVIDIA's driver; numbers are turned into the launch's arguments as they come"
+    driver = _first_library(['nvcuda.dll' if os.name == 'nt' else 'libcuda.so.1'])
+    driver.cuLaunchKernel.argtypes = [ctypes.c_void_p] + 7*[ctypes.c_uint] + 3*[ctypes.c_void_p]
+    return driver
 
 def _call(function, *args):
     "Call into the driver and raise what it complains about"
@@ -447,9 +476,12 @@ def _cuda_shared(name:str, layout:dict)->int:
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #6dd3351b
 def _cuda_within(context, function, *args):
     "Call the driver inside a device's context"
-    _call(_driver().cuCtxPushCurrent_v2, context)
+    driver, current = _driver(), ctypes.c_void_p()
+    _call(driver.cuCtxGetCurrent, ctypes.byref(current))
+    if current.value == context.value: return _call(function, *args)
+    _call(driver.cuCtxPushCurrent_v2, context)
     try: _call(function, *args)
-    finally: _call(_driver().cuCtxPopCurrent_v2, ctypes.byref(ctypes.c_void_p()))
+    finally: _call(driver.cuCtxPopCurrent_v2, ctypes.byref(current))
 
 @functools.cache
 def _cuda_kernel(name:str, index:int, width:int, pairs:bool, gated:bool, masked:bool):
@@ -465,7 +497,7 @@ def _cuda_kernel(name:str, index:int, width:int, pairs:bool, gated:bool, masked:
     _cuda_within(context, driver.cuModuleLoadData, ctypes.byref(module), code)
     _cuda_within(context, driver.cuModuleGetFunction, ctypes.byref(function), module, name.encode())
     _cuda_within(context, driver.cuFuncSetAttribute, function, 8, shared)     # 8: the most shared memory a block may ask for
-    return context, function, layout['R'], layout['D']*layout['P']//layout['O'], shared
+    return context, function.value, layout['R'], layout['D']*layout['P']//layout['O'], shared
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #0821127e
 @functools.cache
@@ -474,27 +506,27 @@ def _rows_alone(index:int)->float:
     known = torch.cuda.get_device_properties(index)
     return known.multi_processor_count if getattr(known, 'shared_memory_per_block_optin', 0) >= 128*1024 else float('inf')
 
-def _cuda_launch(name, shape, device, gated, mask, tensors):
+def _cuda_launch(name, shape, index, gated, masked, tensors):
     "Start a kernel on the stream that PyTorch uses"
     b, n, d = shape
-    context, function, rows, threads, shared = _cuda_kernel(name, device.index, d, b > _rows_alone(device.index), gated, mask is not None)
-    values = [ctypes.c_void_p(0 if x is None else x.data_ptr()) for x in tensors] + [ctypes.c_int(x) for x in shape]
-    pointers = (ctypes.c_void_p*len(values))(*[ctypes.addressof(v) for v in values])
-    stream = ctypes.c_void_p(torch.cuda.current_stream(device).cuda_stream)
-    _cuda_within(context, _driver().cuLaunchKernel, function, -(-b//rows), 1, 1, threads, 1, 1, shared, stream, pointers, None)
+    context, function, rows, threads, shared = _cuda_kernel(name, index, d, b > _rows_alone(index), gated, masked)
+    values = array.array('Q', [0 if x is None else x.data_ptr() for x in tensors] + [b, n, d])   # an int is the low half of eight bytes
+    first = values.buffer_info()[0]
+    pointers = array.array('Q', range(first, first + 8*len(values), 8))       # the driver wants the address of each value
+    stream = torch._C._cuda_getCurrentRawStream(index)
+    _cuda_within(context, _driver().cuLaunchKernel, function, -(-b//rows), 1, 1, threads, 1, 1, shared, stream, pointers.buffer_info()[0], None)
 
 def _cuda_run_forward(z, u, weight, alpha, initial, mask):
     "States and gate from the CUDA kernel"
     h, gate = torch.empty_like(z), z.new_empty(0, 0, 0) if u is None else torch.empty_like(z)
-    mask = None if mask is None else mask.float()
-    _cuda_launch('forward', z.shape, z.device, u is not None, mask, (z, u, weight, alpha, initial, mask, h, gate))
+    _cuda_launch('forward', z.shape, z.get_device(), u is not None, mask is not None, (z, u, weight, alpha, initial, mask, h, gate))
     return h, gate
 
 def _cuda_run_backward(grad, z, gate, h, weight, alpha, initial, mask):
     "Gradients of z, u, initial and alpha (a row each) from the CUDA kernel"
-    out = tuple(torch.empty_like(x) for x in (z, gate, initial, initial))
-    mask = None if mask is None else mask.float()
-    _cuda_launch('backward', z.shape, z.device, weight is not None, mask, (grad, z, gate, h, weight, alpha, initial, mask, *out))
+    out = torch.empty_like(z), torch.empty_like(gate), torch.empty_like(initial), torch.empty_like(initial)
+    _cuda_launch('backward', z.shape, z.get_device(), weight is not None, mask is not None,
+                 (grad, z, gate, h, weight, alpha, initial, mask, *out))
     return out
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #5ed0c902
@@ -504,7 +536,7 @@ def _outer_sum(a, b, piece=512):
     if whole == 0: return a.t() @ b
     if whole < len(a): return _outer_sum(a[:whole], b[:whole], piece) + a[whole:].t() @ b[whole:]
     if whole > 512*piece: return sum(_outer_sum(x, y, piece) for x, y in zip(a.split(512*piece), b.split(512*piece)))
-    return torch.bmm(a.unflatten(0, (-1, piece)).transpose(1, 2), b.unflatten(0, (-1, piece))).sum(0)
+    return torch.bmm(a.view(-1, piece, a.shape[1]).transpose(1, 2), b.view(-1, piece, b.shape[1])).sum(0)
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #68ac6cba
 def _run_forward(z, u, weight, alpha, initial, mask):
@@ -517,34 +549,49 @@ def _run_backward(grad, z, gate, h, weight, alpha, initial, mask):
     run = _cuda_run_backward if z.is_cuda else _cpu_run_backward
     return run(grad.contiguous(), z, gate, h, weight, alpha, initial, mask)
 
-def _remember(ctx, inputs, output):
-    "Keep what the backward pass reads"
-    z, u, weight, alpha, initial, mask = inputs
-    h, gate = output
-    ctx.save_for_backward(z, gate, h, weight, alpha, initial, mask)
-    ctx.mark_non_differentiable(gate)
-
-def _gradients(ctx, grad, run):
-    "Gradients in the order of the inputs"
-    z, gate, h, weight, alpha, initial, mask = ctx.saved_tensors
+def _gradients(saved, weight_wanted, grad, run):
+    "Gradients in the order of the inputs z, u, weight, alpha, initial"
+    z, gate, h, weight, alpha, initial, mask = saved
     dz, ds, dinitial, dalpha = run(grad, z, gate, h, weight, alpha, initial, mask)
-    gated, dweight = weight is not None, None
-    if gated and ctx.needs_input_grad[2]:
+    dweight = None
+    if weight is not None and weight_wanted:
         before = torch.cat([initial[:, None], h[:, :-1]], 1)
         dweight = _outer_sum(ds.flatten(0, 1), before.flatten(0, 1))
-    return dz, ds if gated else None, dweight, dalpha.sum(0), dinitial, None
+    return dz, ds if weight is not None else None, dweight, dalpha.sum(0), dinitial
 
 class _LeakyGated(torch.autograd.Function):
     "The recurrence as one step of autograd"
     @staticmethod
-    def forward(ctx, *inputs):
-        output = _run_forward(*inputs)
-        _remember(ctx, inputs, output)
-        return output
+    def forward(ctx, z, u, weight, alpha, initial, mask):
+        h, gate = _run_forward(z, u, weight, alpha, initial, mask)
+        ctx.save_for_backward(z, gate, h, weight, alpha, initial, mask)
+        return h
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad, _): return _gradients(ctx, grad, _run_backward)
+    def backward(ctx, grad): return *_gradients(ctx.saved_tensors, ctx.needs_input_grad[2], grad, _run_backward), None
+
+# %% ../../nbs/api/12_blocks.recurrence.ipynb #8b5c9c9d
+class _WholeLayer(torch.autograd.Function):
+    "The recurrence, the product before it and the leak's sigmoid as one step of autograd"
+    @staticmethod
+    def forward(ctx, z, token_weight, bias, weight, logit, initial, mask):
+        u, alpha = F.linear(z, token_weight, bias), torch.sigmoid(logit)
+        h, gate = _run_forward(z, u, weight, alpha, initial, mask)
+        ctx.save_for_backward(z, gate, h, weight, alpha, initial, mask, token_weight)
+        return h
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        *saved, token_weight = ctx.saved_tensors
+        to_z, to_token_weight, to_bias, to_weight, to_logit = ctx.needs_input_grad[:5]
+        dz, ds, dweight, dalpha, dinitial = _gradients(saved, to_weight, grad, _run_backward)
+        rows, tokens = ds.view(-1, ds.shape[2]), saved[0].view(-1, ds.shape[2])
+        if to_z: dz.view_as(rows).addmm_(rows, token_weight)
+        dtoken_weight = _outer_sum(rows, tokens) if to_token_weight else None
+        dlogit = torch.ops.aten.sigmoid_backward(dalpha, saved[4]) if to_logit else None
+        return dz, dtoken_weight, rows.sum(0) if to_bias else None, dweight, dlogit, dinitial, None
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #2fc20a53
 @torch.library.custom_op('latent_lab::leaky_gated', mutates_args=())
@@ -565,7 +612,15 @@ def _(z, u, weight, alpha, initial, mask):
 def _(grad, z, gate, h, weight, alpha, initial, mask):
     return tuple(torch.empty_like(x) for x in (z, gate, initial, initial))
 
-_forward_op.register_autograd(lambda ctx, grad, _: _gradients(ctx, grad, _backward_op), setup_context=_remember)
+def _remember(ctx, inputs, output):
+    "Keep what the backward pass reads"
+    z, u, weight, alpha, initial, mask = inputs
+    h, gate = output
+    ctx.save_for_backward(z, gate, h, weight, alpha, initial, mask)
+    ctx.mark_non_differentiable(gate)
+
+_forward_op.register_autograd(lambda ctx, grad, _: (*_gradients(ctx.saved_tensors, ctx.needs_input_grad[2], grad, _backward_op), None),
+                              setup_context=_remember)
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #446f309d
 @functools.cache
@@ -621,13 +676,23 @@ def _check(z, u, weight, alpha, initial, mask):
     if z.ndim != 3: raise ValueError(f'`z` has shape {tuple(z.shape)}; it must be (b, n, d)')
     if weight is not None and u is None: raise ValueError('`weight` is given without `u`; a gate needs both, or `u` alone')
     b, n, d = z.shape
-    wanted = dict(u=(b, n, d), weight=(d, d), alpha=(d,), initial=(b, d), mask=(b, n))
-    for name, value in dict(u=u, weight=weight, alpha=alpha, initial=initial, mask=mask).items():
-        if value is not None and tuple(value.shape) != wanted[name]:
-            raise ValueError(f'`{name}` has shape {tuple(value.shape)}; for `z` of {(b, n, d)} it must be {wanted[name]}')
+    for name, value, wanted in (('u', u, (b, n, d)), ('weight', weight, (d, d)), ('alpha', alpha, (d,)), ('initial', initial, (b, d)), ('mask', mask, (b, n))):
+        if value is not None and value.shape != wanted:
+            raise ValueError(f'`{name}` has shape {tuple(value.shape)}; for `z` of {(b, n, d)} it must be {wanted}')
     if mask is not None and mask.dtype != torch.bool: raise TypeError(f'`mask` is {mask.dtype}; it must be torch.bool')
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #f56df79c
+def _first_state(z, initial, dtype=torch.float32):
+    "The state before the first token, where the tokens are"
+    if initial is None: return z.new_zeros(z.shape[0], z.shape[2], dtype=dtype)
+    return initial.to(z.device, dtype).contiguous()
+
+def _kernel_mask(z, mask):
+    "The mask as the kernel reads it: floats on a GPU"
+    if mask is None: return None
+    return mask.float() if z.is_cuda else mask.contiguous()
+
+# %% ../../nbs/api/12_blocks.recurrence.ipynb #13bb2195
 def recurrence(
     z:Float[Tensor, 'b n d'], # the tokens
     u:Float[Tensor, 'b n d']|None, # what the tokens say to the gate, `W_z z + b`; None: the gate stands open
@@ -640,15 +705,16 @@ def recurrence(
     "Run the gated leaky recurrence along the tokens"
     _check(z, u, weight, alpha, initial, mask)
     dtype = torch.float64 if z.dtype == torch.float64 else torch.float32     # half precision is computed in float32
-    state = z.new_zeros(z.shape[0], z.shape[2], dtype=dtype) if initial is None else initial.to(dtype)
+    state = _first_state(z, initial, dtype)
     if z.shape[0] == 0 or z.shape[1] == 0: return torch.zeros_like(z), state
     chosen = recurrence_kernel(z, kernel)
     tokens, gate, weight, alpha = (x if x is None else x.to(dtype).contiguous() for x in (z, u, weight, alpha))
     if weight is None and gate is not None: tokens, gate = torch.sigmoid(gate)*tokens, None
     if chosen == 'reference': h = _reference(tokens, gate, weight, alpha, state, mask)
     else:
-        step = _forward_op if torch.compiler.is_compiling() else _LeakyGated.apply
-        h = step(tokens, gate, weight, alpha, state.contiguous(), mask if mask is None else mask.contiguous())[0]
+        mask = _kernel_mask(z, mask)
+        if torch.compiler.is_compiling(): h, _ = _forward_op(tokens, gate, weight, alpha, state, mask)
+        else: h = _LeakyGated.apply(tokens, gate, weight, alpha, state, mask)
     return h.to(z.dtype), h[:, -1]
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #a6cd830e
@@ -684,10 +750,27 @@ class LeakyGatedRecurrence(nn.Module):
         return_gate:bool=False, # the gate too, as a third result
     )->tuple: # states (b, n, d), last state (b, d) and, when asked for, the gate (b, n, d)
         "States after each token"
+        if not return_gate and _in_one_step(self, z): return _in_one(self, z, initial, mask)
         u = None if self.from_token is None else self.from_token(z)
         weight = None if self.from_state is None else self.from_state.weight
         h, last = recurrence(z, u, weight, self.alpha, initial, mask, self.kernel)
         return (h, last, _gate(h, u, weight, initial)) if return_gate else (h, last)
+
+# %% ../../nbs/api/12_blocks.recurrence.ipynb #fd1142cd
+def _in_one_step(layer, z):
+    "Whether a kernel runs, all is float32 and nothing was hung onto the product (a hook, an adapter in its place)"
+    token = layer.from_token
+    return (layer.from_state is not None and type(token) is nn.Linear and not token._forward_hooks and not token._forward_pre_hooks
+            and z.ndim == 3 and z.numel() > 0 and z.dtype == token.weight.dtype == torch.float32
+            and not torch.compiler.is_compiling() and not torch.is_autocast_enabled(z.device.type)
+            and recurrence_kernel(z, layer.kernel) != 'reference')
+
+def _in_one(layer, z, initial, mask):
+    "States, and the last one"
+    _check(z, None, None, layer.leak_logit, initial, mask)
+    weights = layer.from_token.weight, layer.from_token.bias, layer.from_state.weight, layer.leak_logit
+    h = _WholeLayer.apply(z.contiguous(), *[w.contiguous() for w in weights], _first_state(z, initial), _kernel_mask(z, mask))
+    return h, h[:, -1]
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #6543d211
 def _gate(h, u, weight, initial):
