@@ -1,6 +1,6 @@
 """Train and measure the runs behind the reasoner's experiments, spread over the GPUs of one machine.
 
-    python benchmarks/reasoner_runs.py rules shakespeare baselines ablation curriculum --source tiny_shakespeare.txt --gpus 0 1 2 3
+    python benchmarks/reasoner_runs.py mixed rules wider shakespeare regularization baselines ablation curriculum --source tiny_shakespeare.txt --gpus 0 1 2 3
 
 Each run is one `latent-lab train ...` command. What it measured is gathered in `OUTPUT/runs.json`, with its command, its whole recipe, hardware and versions.
 Runs that are finished are skipped, so a stopped suite goes on where it was.
@@ -16,6 +16,7 @@ from pathlib import Path
 
 SEEDS = 0, 1, 2
 SHORT = 'data.stages=[[64,400],[128,400],[256,400],[512,400],[1024,400]]'        # comparisons are of 2,000 steps each
+ENDS_ON_256 = 'data.stages=[[64,1000],[128,1000],[256,1000],[512,1000],[1024,1000],[256,1500]]'
 
 
 def seeded(name, recipe, *settings):
@@ -25,11 +26,18 @@ def seeded(name, recipe, *settings):
 
 def together(*suites): return {name: command for suite in suites for name, command in suite.items()}
 
-def rules(source): return seeded('rules', 'reasoner-rules')
+def mixed(source):
+    "The recipe as it is, which ends on all its lengths in turn; and a course that does so with the short ones only"
+    to_512 = [[64, 1000], [128, 1000], [256, 1000], [512, 1000], [1024, 500]] + [[length, 10] for _ in range(50) for length in (64, 128, 256, 512)]
+    return together(seeded('mixed', 'reasoner-rules'), seeded('mixed-to-512', 'reasoner-rules', 'data.stages=' + json.dumps(to_512, separators=(',', ':'))))
+
+def rules(source):
+    "A course that ends on one length"
+    return seeded('rules', 'reasoner-rules', ENDS_ON_256)
 
 def wider(source):
     "The same with twice the rows a step"
-    return seeded('wider', 'reasoner-rules', 'data.rows_per_step=96', 'training.per_device_train_batch_size=96')
+    return seeded('wider', 'reasoner-rules', ENDS_ON_256, 'data.rows_per_step=96', 'training.per_device_train_batch_size=96')
 
 def shakespeare(source):
     return together(*(seeded(f'shakespeare-{who}', f'{who}-shakespeare', f'data.source={source}') for who in ('reasoner', 'plain-transformer')))
@@ -51,7 +59,7 @@ def curriculum(source):
     return together(*(seeded(f'curriculum-none-equal-{name}', 'reasoner-rules', f'data.stages=[[1024,{steps}]]', 'model.attention=chunked')
                       for name, steps in (('steps', 2000), ('tokens', 775))))        # as many steps, and as many tokens, as with the curriculum
 
-SUITES = dict(rules=rules, wider=wider, shakespeare=shakespeare, regularization=regularization, baselines=baselines, ablation=ablation, curriculum=curriculum)
+SUITES = dict(mixed=mixed, rules=rules, wider=wider, shakespeare=shakespeare, regularization=regularization, baselines=baselines, ablation=ablation, curriculum=curriculum)
 
 
 def start(command, folder, gpu):

@@ -1,6 +1,6 @@
 """Turn a finished run into a checkpoint to ship: bf16 safetensors in shards under 16 MB, its tokenizer, its recipe and its model card.
 
-    python benchmarks/ship_checkpoint.py reasoner-tiny runs/reasoner-rules-mixed --sentence '...' --data '...' --licence '...' --command 'latent-lab train ...'
+    python benchmarks/ship_checkpoint.py reasoner-tiny runs/reasoner-rules --sentence '...' --data '...' --licence '...' --command 'latent-lab train ...'
 
 The card says what the run's own `result.json` says; nothing in it is typed by hand but the sentence, the data, their licence and the commands.
 """
@@ -46,7 +46,7 @@ def quality(figures):
 
 def card(name, options, recipe, result, parameters):
     hardware = ', '.join(f'{k} {v}' for k, v in result['hardware'].items() if v)
-    commands = '\n'.join(options.command)
+    commands, of_several = '\n'.join(options.command), ' for the last command' if len(options.command) > 1 else ''
     return f'''# {name}
 
 > {options.sentence}
@@ -61,7 +61,7 @@ def card(name, options, recipe, result, parameters):
 
 - **Data**: {options.data}
 - **Licence** of the data: {options.licence} The weights are under Apache-2.0, like the code.
-- **Seed** {recipe['training']['seed']}; **hardware**: {hardware}; {result['figures']['seconds']:,.0f} s for the last command.
+- **Seed** {recipe['training']['seed']}; **hardware**: {hardware}; {result['figures']['seconds']:,.0f} s{of_several}.
 
 ![Loss over steps](loss.svg)
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'Recipe', 'config_class', 'known_settings', 'alike', 'changed', 'mixed_rows', 'curriculum', 'sequence_data',
-           'source_text', 'text_data', 'build_model', 'hardware', 'evaluate_recipe', 'run', 'save', 'reasoner_rules',
-           'reasoner_rules_mixed', 'reasoner_tales', 'reasoner_shakespeare', 'baseline', 'get_recipe', 'descriptions',
+           'source_text', 'text_data', 'start_from', 'build_model', 'hardware', 'evaluate_recipe', 'run', 'save',
+           'reasoner_rules', 'reasoner_tales', 'reasoner_shakespeare', 'baseline', 'get_recipe', 'descriptions',
            'models', 'data_sets']
 
 # %% ../nbs/api/71_recipes.ipynb #fc9f5ce6
@@ -27,8 +27,9 @@ class Recipe:
     evaluation:dict = field(default_factory=dict)  # what is measured at the end
 
     def to_json(self)->str:
-        "As text; `Recipe.from_json` reads it back"
-        return json.dumps(asdict(self), indent=1)
+        "As text, a setting to a line; `Recipe.from_json` reads it back"
+        def block(entries, write, margin=''): return '{\n' + ',\n'.join(f'{margin} {json.dumps(k)}: {write(v)}' for k, v in entries.items()) + f'\n{margin}}}'
+        return block(asdict(self), lambda part: block(part, json.dumps, ' ') if part and isinstance(part, dict) else json.dumps(part))
 
     @classmethod
     def from_json(cls, text:str)->'Recipe':
@@ -129,19 +130,30 @@ def text_data(data:dict, seed:int):
     return curriculum(data, random_windows(tokenizer(training)['input_ids']), seed), text_blocks(held_out, tokenizer, data['stages'][-1][0]), tokenizer
 
 # %% ../nbs/api/71_recipes.ipynb #90b11c95
+def start_from(
+    start:str,     # a shipped checkpoint, a folder, or a Hub id
+    settings:dict, # what the recipe says of its model
+    tokenizer,     # of the recipe's data
+):                 # a trained model on the CPU
+    "A checkpoint to go on from, if it fits the recipe"
+    model = hub.load(start)
+    if len(tokenizer) != model.config.vocab_size: raise ValueError(f'`model.start` is {start!r}, with a vocabulary of {model.config.vocab_size}; the data of this recipe have {len(tokenizer)}')
+    for name, value in settings.items():
+        if (found := getattr(model.config, name, None)) != value: raise ValueError(f'`model.start` is {start!r}, whose `{name}` is {found!r}; this recipe says {value!r}')
+    return model
+
+# %% ../nbs/api/71_recipes.ipynb #8926b6fd
 def build_model(
     recipe:Recipe, # with `model_type` and settings
     tokenizer,     # its size is the vocabulary
-):                 # an untrained model on the CPU
+):                 # a model on the CPU, untrained unless the recipe says where to start
     "The model a recipe asks for"
     from transformers import AutoModelForCausalLM
     from latent_lab.models.baselines import count_parameters, match_parameters
     settings = dict(recipe.model)
-    if start := settings.get('start'):
-        model = hub.load(start)
-        if len(tokenizer) != model.config.vocab_size: raise ValueError(f'`model.start` is {start!r}, with a vocabulary of {model.config.vocab_size}; the data of this recipe have {len(tokenizer)}')
-        return model
-    model_type, match = settings.pop('model_type'), settings.pop('match', None)
+    match, start = (settings.pop(name, None) for name in ('match', 'start'))
+    if start: return start_from(start, settings, tokenizer)
+    model_type = settings.pop('model_type')
     ends = dict(pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, vocab_size=len(tokenizer))
     config = config_class(model_type)(**(ends | settings))
     if match is not None: config = match_parameters(config, count_parameters(config_class('latent_reasoning')(**(ends | match))))
@@ -206,21 +218,14 @@ def save(model, recipe:Recipe, output:Path):
 
 # %% ../nbs/api/71_recipes.ipynb #6ba81d85
 def reasoner_rules()->Recipe:
-    "The latent reasoner on three made tasks, longer and longer rows, then short ones; follow it with `reasoner-rules-mixed`"
+    "The latent reasoner on three made tasks, rows longer and longer, then of all lengths in turn"
+    lengths = [64, 128, 256, 512, 1024]
     return Recipe(name='reasoner-rules', about=reasoner_rules.__doc__,
         model=dict(model_type='latent_reasoning', dropout=0., attention='sliding'),
         data=dict(kind='sequences', tasks=['hidden_rule_switch', 'structured_tokens', 'long_increment'],
-                  stages=[[64, 1000], [128, 1000], [256, 1000], [512, 1000], [1024, 1000], [256, 1500]], rows_per_step=48, eval_rows=48),
+                  stages=[[n, 600] for n in lengths] + [[n, 10] for _ in range(60) for n in lengths], rows_per_step=48, eval_rows=48),
         training=dict(learning_rate=3e-3, per_device_train_batch_size=48, per_device_eval_batch_size=16, logging_steps=50, save_steps=1000, max_grad_norm=1., seed=0),
         evaluation=dict(lengths=[512, 1024, 2048, 4096, 8192], num_rows=64))
-
-# %% ../nbs/api/71_recipes.ipynb #dc2a5aef
-def reasoner_rules_mixed()->Recipe:
-    "Goes on from a `reasoner-rules` run, its folder given as model.start, with short and long rows in turn"
-    first = reasoner_rules()
-    return replace(first, name='reasoner-rules-mixed', about=reasoner_rules_mixed.__doc__, model=first.model | dict(start='runs/reasoner-rules'),
-        data=first.data | dict(stages=[[length, 10] for _ in range(40) for length in (64, 128, 256, 512)], rows_per_step=24),
-        training=first.training | dict(learning_rate=1e-3, per_device_train_batch_size=24))
 
 # %% ../nbs/api/71_recipes.ipynb #85c3bebb
 def reasoner_tales()->Recipe:
@@ -254,7 +259,7 @@ def baseline(
     return replace(recipe, name=recipe.name.replace('reasoner', model_type.replace('_', '-')), about=f'{model_type} in place of the reasoner: {recipe.about}',
                    model=dict(model_type=model_type, match=own, **decoder))
 
-RECIPES = {r().name: r for r in (reasoner_rules, reasoner_rules_mixed, reasoner_tales, reasoner_shakespeare)}
+RECIPES = {r().name: r for r in (reasoner_rules, reasoner_tales, reasoner_shakespeare)}
 
 def get_recipe(
     name:str, # such as `reasoner-rules`; or that of a baseline, such as `gru-transformer-rules`

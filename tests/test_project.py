@@ -149,7 +149,8 @@ def plain(package): return re.sub(r'[-_.]+', '-', package).lower()
 
 def test_every_import_is_a_requirement():
     "What the package imports, it asks for by name, rather than hoping that another package brings it"
-    asked, brings = {plain(Requirement(r).name) for r in settings()['requirements'].split()}, packages_distributions()
+    lists = [value for name, value in settings().items() if name.endswith('requirements') and not name.startswith('dev')]
+    asked, brings = {plain(Requirement(r).name) for value in lists for r in value.split()}, packages_distributions()
     for path in (root/'latent_lab').rglob('*.py'):
         for node in imports(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.level: continue
