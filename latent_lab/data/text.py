@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['ROW_FILES', 'tales', 'check_rows', 'read_rows', 'local_path', 'hub_rows', 'load_text', 'split_text',
-           'character_tokenizer', 'text_blocks']
+           'character_tokenizer', 'byte_tokenizer', 'text_blocks']
 
 # %% ../../nbs/api/31_data.text.ipynb #8c88926d
 import csv
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from io import StringIO
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 from pyarrow import parquet
-from tokenizers import Tokenizer, decoders, models
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 # %% ../../nbs/api/31_data.text.ipynb #19b3304a
@@ -180,6 +180,20 @@ def character_tokenizer(
     tokenizer = Tokenizer(models.BPE(vocabulary, merges=[], unk_token='<unk>'))  # byte-pair encoding that never merges
     tokenizer.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token='<pad>', unk_token='<unk>', split_special_tokens=True,
+                                   clean_up_tokenization_spaces=False, model_input_names=['input_ids', 'attention_mask'])
+
+# %% ../../nbs/api/31_data.text.ipynb #7d2eed50
+def byte_tokenizer(
+    texts:Iterable[str], # to learn from
+    vocab_size:int=8000, # tokens, the 256 bytes and three special ones among them
+)->PreTrainedTokenizerFast:
+    "Byte-pair encoding, learnt from some texts; any text comes back exactly"
+    if vocab_size < 259: raise ValueError(f'`vocab_size` is {vocab_size}: the bytes and the special tokens alone are 259')
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    special = ['<pad>', '<end>', '<unk>']
+    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=special, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False))
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **dict(zip(('pad_token', 'eos_token', 'unk_token'), special)), split_special_tokens=True,
                                    clean_up_tokenization_spaces=False, model_input_names=['input_ids', 'attention_mask'])
 
 # %% ../../nbs/api/31_data.text.ipynb #61580b2a
