@@ -1,14 +1,7 @@
 // A picture, a slider for time, the text and a table, linked in the browser: they answer while the kernel is busy, and without one.
-// The same code runs as a widget (`render`) and in a snapshot opened from a file (`mount` alone). Text from data is only ever set as text, never as HTML.
+// The same code runs as a widget and in a snapshot opened from a file (`mount` alone). `stage.js` comes before this file.
 
 const narrowest = 340, tallest = 520;   // pixels
-
-function element(tag, properties = {}, ...children) {
-  const el = Object.assign(document.createElement(tag), properties);
-  for (const name of ["role", "title"]) if (properties[name]) el.setAttribute(name, properties[name]);
-  el.append(...children);
-  return el;
-}
 
 function build(root) {
   const parts = {
@@ -73,8 +66,6 @@ function drawTable(parts, frame) {
 
 // The trail and the ring are the figure's last two traces; only they change as time moves. In two dimensions `animate` redraws them alone, which is
 // several times as fast as `restyle`, which lays out the whole figure again; in three there is no other way.
-const instant = { mode: "immediate", frame: { duration: 0, redraw: false }, transition: { duration: 0 } };
-
 function highlight(Plotly, plot, frame, at) {
   const last = plot.data.length - 1, axes = ["x", "y", "z"].slice(0, frame.places[0].length);
   const line = (places) => Object.fromEntries(axes.map((axis, k) => [axis, places.map((p) => p[k])]));
@@ -89,7 +80,7 @@ function nearest(frame, point) {
   return frame.places.reduce((best, p, i) => (distance(p) < distance(frame.places[best]) ? i : best), 0);
 }
 
-export function mount(root, Plotly, onMove = () => {}) {
+export function mount(root, Plotly, tell = () => {}) {
   const parts = build(root);
   let frame = null, at = 0, now = null, stop = null, timer = null, pending = false, drawn = Promise.resolve();
 
@@ -126,14 +117,14 @@ export function mount(root, Plotly, onMove = () => {}) {
     if (Math.abs(low - parts.tokens.scrollTop) > parts.tokens.clientHeight / 3) parts.tokens.scrollTop = low;
   }
 
-  function move(to, tell = true) {
+  function move(to, ours = true) {
     if (!frame?.places.length) return;
     const next = Math.min(Math.max(0, Math.round(to)), frame.places.length - 1);
     if (next === at && now?.isConnected) return;
     at = next;
     mark();
     redraw();
-    if (tell) onMove(at);
+    if (ours) tell({ position: at });
   }
 
   function play(on) {
@@ -160,8 +151,7 @@ export function mount(root, Plotly, onMove = () => {}) {
     if (empty) parts.said.textContent = frame.summary;
     else mark();
     if (inText) now?.focus();
-    const config = { displaylogo: false, responsive: false, displayModeBar: "hover", showSendToCloud: false, plotlyServerURL: "" };
-    drawn = drawn.then(() => Plotly.react(parts.plot, structuredClone(data), structuredClone(layout), config)).then(() => {
+    drawn = drawn.then(() => Plotly.react(parts.plot, structuredClone(data), structuredClone(layout), plotConfig)).then(() => {
       parts.plot.removeAllListeners?.("plotly_click");
       parts.plot.on("plotly_click", (event) => move(nearest(frame, event.points[0])));
       return Plotly.relayout(parts.plot, look());
@@ -189,55 +179,18 @@ export function mount(root, Plotly, onMove = () => {}) {
   parts.details.addEventListener("toggle", () => { if (frame && parts.details.open) drawTable(parts, frame); });
 
   const restyle = () => frame && drawn.then(() => root.isConnected && Plotly.relayout(parts.plot, { ...look(), autosize: true }));
-  const resized = new ResizeObserver(restyle), themed = new MutationObserver(restyle), dark = matchMedia("(prefers-color-scheme: dark)");
-  resized.observe(parts.plot);
-  themed.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light"] });
-  dark.addEventListener("change", restyle);
+  const unwatch = watchLook(parts.plot, restyle);
 
   return {
     show,
     move: (to) => move(to, false),
     busy(text) { parts.busy.textContent = text; root.setAttribute("aria-busy", Boolean(text)); },
     error(text) { parts.error.textContent = text; parts.error.hidden = !text; },
-    destroy() { play(false); resized.disconnect(); themed.disconnect(); dark.removeEventListener("change", restyle); Plotly.purge(parts.plot); },
+    destroy() { play(false); unwatch(); Plotly.purge(parts.plot); },
   };
 }
 
-const referred = (model, name) => model.widget_manager.get_model(model.get(name).replace("IPY_MODEL_", ""));
-
-// plotly.js comes from the kernel, once a page: no network, and no five megabytes in every widget.
-async function plotlyFrom(model) {
-  const library = await referred(model, "library");
-  const wrapped = new Blob(["const module = { exports: {} }, exports = module.exports, define = undefined;\n", library.get("source"), "\nexport default module.exports;"], { type: "text/javascript" });
-  const url = URL.createObjectURL(wrapped);
-  try { return (await import(/* webpackIgnore: true */ url)).default; }
-  finally { URL.revokeObjectURL(url); }
-}
-
-// JupyterLab would take arrows, Home and letters for its own commands, from any control that is not a text field.
-function keepKeys(event) {
-  if (event.target.closest?.(".ll-explorer")) event.target.dataset.lmSuppressShortcuts = "true";
-}
-
-async function render({ model, el }) {
-  document.addEventListener("focusin", keepKeys);              // the same listener is never added twice
-  el.textContent = "Loading the picture…";
-  globalThis.latentLabPlotly ??= plotlyFrom(model);
-  const state = await referred(model, "state");
-  const stage = mount(el, await globalThis.latentLabPlotly.catch((error) => {
-    globalThis.latentLabPlotly = undefined;                    // the next view tries again
-    el.textContent = `plotly.js could not be loaded: ${error}`;
-    throw error;
-  }), (at) => { state.set("position", at); state.save_changes(); });
-  const follow = {
-    frame: () => stage.show(JSON.parse(state.get("frame")), state.get("position")),
-    position: () => stage.move(state.get("position")),
-    busy: () => stage.busy(state.get("busy")),
-    error: () => stage.error(state.get("error")),
-  };
-  for (const [name, act] of Object.entries(follow)) state.on(`change:${name}`, act);
-  follow.frame(); follow.busy(); follow.error();
-  return () => { for (const [name, act] of Object.entries(follow)) state.off(`change:${name}`, act); stage.destroy(); };
-}
-
-export default { render };
+export default asWidget(mount, (stage, state) => ({
+  frame: () => stage.show(JSON.parse(state.get("frame")), state.get("position")),
+  position: () => stage.move(state.get("position")),
+}));

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['trail', 'held', 'page', 'TrajectoryView', 'fitting_view', 'first_view', 'Atlas', 'token_colors', 'expected_texts',
            'said_of', 'token_table', 'add_now', 'describe_view', 'frame', 'frame_json', 'NewestRequest', 'LatestWins',
-           'PlotlyLibrary', 'plotly_library', 'StageState', 'page_asset', 'Stage', 'page_html', 'write_beside',
+           'PlotlyLibrary', 'plotly_library', 'StageState', 'page_assets', 'Stage', 'page_html', 'write_beside',
            'still_svg', 'still_html', 'Exploration', 'Portable', 'example_names', 'make_controls', 'fill_controls',
            'Wiring', 'TrajectoryExplorer']
 
@@ -283,15 +283,16 @@ class StageState(ipywidgets.Widget):
     busy = traitlets.Unicode().tag(sync=True)       # what is being worked on, if anything
     error = traitlets.Unicode().tag(sync=True)      # what went wrong, if anything
 
-def page_asset(
-    name:str, # 'trajectory.js' or 'trajectory.css'
-)->str:       # its text
-    "A file that lies beside the module"
-    return (files('latent_lab.explore')/name).read_text(encoding='utf-8')
+def page_assets(
+    explorer:str,    # 'trajectory', say
+)->tuple[str, str]: # its script and its style, each behind what all explorers share
+    "The files that lie beside the module"
+    def read(kind): return '\n'.join((files('latent_lab.explore')/f'{name}.{kind}').read_text(encoding='utf-8') for name in ('stage', explorer))
+    return read('js'), read('css')
 
 class Stage(anywidget.AnyWidget):
     "The page element: picture, time, text, table"
-    _esm, _css = page_asset('trajectory.js'), page_asset('trajectory.css')
+    _esm, _css = page_assets('trajectory')
     state = traitlets.Instance(StageState).tag(sync=True, **ipywidgets.widget_serialization)
     library = traitlets.Instance(PlotlyLibrary).tag(sync=True, **ipywidgets.widget_serialization)
 
@@ -318,13 +319,15 @@ mount(document.getElementById("stage"), window.Plotly).show(JSON.parse(document.
 '''
 
 def page_html(
-    frame:dict,  # from `frame`
-    title:str,   # heading of the page
+    frame:dict,   # from `frame`
+    title:str,    # heading of the page
     about:str='', # a line at its foot
+    explorer:str='trajectory', # whose script and style
 )->str:
     "A frame as one page that needs no network"
-    return page.format(title=html.escape(title), summary=html.escape(frame['summary']), about=html.escape(about), css=page_asset('trajectory.css'),
-                       plotly=get_plotlyjs().replace('</script', '<\\/script'), frame=frame_json(frame), script=page_asset('trajectory.js'))
+    script, style = page_assets(explorer)
+    return page.format(title=html.escape(title), summary=html.escape(frame['summary']), about=html.escape(about), css=style,
+                       plotly=get_plotlyjs().replace('</script', '<\\/script'), frame=frame_json(frame), script=script)
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #eda00196
 def write_beside(

@@ -1,0 +1,63 @@
+// What the stages of explorers share. It is put before an explorer's own code, so that each still is one file to the page.
+// A stage is `mount(root, Plotly, tell)`: an object with `show(frame)`, `busy(text)`, `error(text)`, `destroy()`. Text from data is only ever set as text, never as HTML.
+
+function element(tag, properties = {}, ...children) {
+  const el = Object.assign(document.createElement(tag), properties);
+  for (const name of ["role", "title"]) if (properties[name]) el.setAttribute(name, properties[name]);
+  el.append(...children);
+  return el;
+}
+
+// Of several traces only the last ones change as the reader moves. `animate` redraws them alone, which is several times as fast as `restyle`.
+const instant = { mode: "immediate", frame: { duration: 0, redraw: false }, transition: { duration: 0 } };
+const plotConfig = { displaylogo: false, responsive: false, displayModeBar: "hover", showSendToCloud: false, plotlyServerURL: "" };
+
+// Call `act` when the place for a picture gets another size, or the page another theme; what comes back stops that.
+function watchLook(plot, act) {
+  const resized = new ResizeObserver(act), themed = new MutationObserver(act), dark = matchMedia("(prefers-color-scheme: dark)");
+  resized.observe(plot);
+  themed.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light"] });
+  dark.addEventListener("change", act);
+  return () => { resized.disconnect(); themed.disconnect(); dark.removeEventListener("change", act); };
+}
+
+const referred = (model, name) => model.widget_manager.get_model(model.get(name).replace("IPY_MODEL_", ""));
+
+// plotly.js comes from the kernel, once a page: no network, and no five megabytes in every widget.
+async function plotlyFrom(model) {
+  const library = await referred(model, "library");
+  const wrapped = new Blob(["const module = { exports: {} }, exports = module.exports, define = undefined;\n", library.get("source"), "\nexport default module.exports;"], { type: "text/javascript" });
+  const url = URL.createObjectURL(wrapped);
+  try { return (await import(/* webpackIgnore: true */ url)).default; }
+  finally { URL.revokeObjectURL(url); }
+}
+
+// JupyterLab would take arrows, Home and letters for its own commands, from any control that is not a text field.
+function keepKeys(event) {
+  if (event.target.closest?.(".ll-explorer")) event.target.dataset.lmSuppressShortcuts = "true";
+}
+
+// A stage as a widget: it follows the traits of `state`, and tells it what the reader did. `follows(stage, state)` adds to what is followed.
+function asWidget(mount, follows = () => ({})) {
+  async function render({ model, el }) {
+    document.addEventListener("focusin", keepKeys);              // the same listener is never added twice
+    el.textContent = "Loading the picture…";
+    globalThis.latentLabPlotly ??= plotlyFrom(model);
+    const state = await referred(model, "state");
+    const Plotly = await globalThis.latentLabPlotly.catch((error) => {
+      globalThis.latentLabPlotly = undefined;                    // the next view tries again
+      el.textContent = `plotly.js could not be loaded: ${error}`;
+      throw error;
+    });
+    const stage = mount(el, Plotly, (changes) => { state.set(changes); state.save_changes(); });
+    const follow = {
+      frame: () => stage.show(JSON.parse(state.get("frame"))),
+      busy: () => stage.busy(state.get("busy")),
+      error: () => stage.error(state.get("error")),
+      ...follows(stage, state),
+    };
+    for (const [name, act] of Object.entries(follow)) { state.on(`change:${name}`, act); act(); }
+    return () => { for (const [name, act] of Object.entries(follow)) state.off(`change:${name}`, act); stage.destroy(); };
+  }
+  return { render };
+}
