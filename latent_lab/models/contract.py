@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['CHECKS', 'LatentOutput', 'token_positions', 'OwnCache', 'tokenize', 'TextVerbs', 'check_token_ids', 'refuse_misfit',
-           'quiet_loading', 'StrictLoading', 'Architecture', 'LatentCausalLM', 'check_causal', 'check_cached',
-           'check_padding', 'check_shapes', 'check_gradients', 'check_deterministic', 'check_pieces', 'check_recording',
-           'check_saving', 'check_bfloat16', 'check_memorises', 'run_check', 'check_model']
+           'quiet_loading', 'StrictLoading', 'Architecture', 'LatentCausalLM', 'example_batch', 'writes_another',
+           'check_causal', 'check_cached', 'check_padding', 'check_shapes', 'check_gradients', 'check_deterministic',
+           'check_pieces', 'check_recording', 'check_saving', 'check_bfloat16', 'check_memorises', 'run_check',
+           'check_model']
 
 # %% ../../nbs/api/40_models.contract.ipynb #d84c8ea3
 import copy
@@ -204,6 +205,23 @@ def _tokens(model, b=2, n=24, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, model.config.get_text_config().vocab_size, (b, n), generator=generator).to(model.device)
 
+def example_batch(
+    model:PreTrainedModel, # any language model
+    b:int=2,               # rows
+    n:int=24,              # tokens in each
+    seed:int=0,            # of the random tokens
+)->dict[str,Tensor]:       # `input_ids` and `labels`
+    "Something to read and something to predict: what the model itself proposes, or random tokens that are their own labels"
+    if hasattr(model, 'example_batch'): return model.example_batch(b, n, seed)
+    x = _tokens(model, b, n, seed)
+    return dict(input_ids=x, labels=x)
+
+def writes_another(
+    model:PreTrainedModel, # any language model
+)->bool:
+    "Does it read one text and write another?"
+    return bool(getattr(model.config, 'is_encoder_decoder', False))
+
 def _close(got, want, tolerance, sentence):
     "The largest difference, which must be within the tolerance"
     gap = (got-want).abs().max().item()
@@ -215,12 +233,12 @@ def _close(got, want, tolerance, sentence):
 def check_causal(model)->str:
     "Later tokens never move earlier logits (float64)"
     model, worst = _double(model), 0.
-    x = _tokens(model, n=24)
-    before = model(input_ids=x).logits
+    batch, (said, ahead) = example_batch(model), ('labels', 1) if writes_another(model) else ('input_ids', 0)      # unshifted, a logit must not see its own label either
+    before = model(**batch).logits
     for t in (1, 7, 8, 9, 16, 23):
-        y = x.clone()
-        y[:, t:] = (y[:, t:]+1+t) % model.config.get_text_config().vocab_size
-        worst = max(worst, float((model(input_ids=y).logits[:, :t]-before[:, :t]).abs().max()))
+        later = batch[said].clone()
+        later[:, t:] = (later[:, t:]+1+t) % model.config.get_text_config().vocab_size
+        worst = max(worst, float((model(**batch | {said: later}).logits-before)[:, :t+ahead].abs().max()))
     return _close(torch.tensor(worst), torch.tensor(0.), 1e-9, 'later tokens move earlier logits')
 
 # %% ../../nbs/api/40_models.contract.ipynb #6cf311f3
@@ -228,6 +246,7 @@ def check_causal(model)->str:
 def check_cached(model)->str:
     "Step by step with the cache equals the full pass (float64)"
     model = _double(model)
+    if writes_another(model): return _as_generated(model)
     x = _tokens(model)
     full, figures = model(input_ids=x).logits, []
     for cuts in ([1]*24, [5, 1, 9, 1, 8]):
@@ -240,19 +259,27 @@ def check_cached(model)->str:
         figures.append(_close(torch.cat(said, 1), full, 1e-9, f'cached in pieces of {cuts[0]}, logits differ from the full pass'))
     return max(figures)
 
+def _as_generated(model):
+    "What `generate` thinks at each step is what the full pass thinks of what was generated; the library rounds it to float32"
+    source = {name: value for name, value in example_batch(model).items() if name != 'labels'}
+    said = model.generate(**source, max_new_tokens=16, do_sample=False, output_logits=True, return_dict_in_generate=True)
+    return _close(torch.stack(said.logits, 1), model(**source, labels=said.sequences[:, -len(said.logits):].contiguous()).logits, 1e-5, 'generated step by step, logits differ from the full pass')
+
 # %% ../../nbs/api/40_models.contract.ipynb #15e90621
 @torch.no_grad()
 def check_padding(model)->str:
     "Left and right padding change nothing for the real tokens (float64)"
-    model = _double(model)
-    x, figures = _tokens(model, n=19), []
-    want = model(input_ids=x).logits
+    model, figures = _double(model), []
+    batch, apart = example_batch(model, n=19), writes_another(model)
+    want = model(**batch).logits
     for left in (5, 0, 2):
         right = 5-left
-        padded = nn.functional.pad(x, (left, right), value=1)
+        x = batch['input_ids']
         mask = nn.functional.pad(torch.ones_like(x), (left, right))
-        more = {} if isinstance(model, LatentCausalLM) else dict(position_ids=(mask.cumsum(1)-1).clamp(min=0))
-        got = model(input_ids=padded, attention_mask=mask, **more).logits[:, left:left+19]
+        more = {} if apart or hasattr(model, 'latent_axes') else dict(position_ids=(mask.cumsum(1)-1).clamp(min=0))
+        if apart: more['labels'] = nn.functional.pad(batch['labels'], (0, 5), value=-100)
+        got = model(input_ids=nn.functional.pad(x, (left, right), value=1), attention_mask=mask, **more).logits
+        got = got[:, :19] if apart else got[:, left:left+19]
         figures.append(_close(got, want, 1e-9, f'{left} tokens of padding on the left and {right} on the right move the logits'))
     return max(figures)
 
@@ -261,11 +288,12 @@ def check_padding(model)->str:
 def check_shapes(model)->str:
     "Logits, loss and every latent have the shape their names promise"
     model = copy.deepcopy(model).eval()
-    x, v = _tokens(model), model.config.get_text_config().vocab_size
-    if not isinstance(model, LatentCausalLM):
-        assert model(input_ids=x).logits.shape == (*x.shape, v), 'logits are not (b, n, v)'
+    batch, v = example_batch(model), model.config.get_text_config().vocab_size
+    x = batch['labels']
+    if not hasattr(model, 'latent_axes'):
+        assert model(**batch).logits.shape == (*x.shape, v), 'logits are not (b, n, v)'
         return 'logits'
-    out = model(input_ids=x, labels=x, output_latents=True)
+    out = model(**batch, output_latents=True)
     assert out.logits.shape == (*x.shape, v), f'logits have shape {tuple(out.logits.shape)}, not {(*x.shape, v)}'
     assert out.loss.ndim == 0 and 'lm' in out.losses, 'the loss must be one number with a part named `lm`'
     assert set(out.latents) == set(model.latent_axes), f'latents {sorted(out.latents)} are not the declared {sorted(model.latent_axes)}'
@@ -279,9 +307,8 @@ def check_shapes(model)->str:
 def check_gradients(model)->str:
     "Every trainable parameter gets a gradient"
     model = copy.deepcopy(model).float().train()
-    x = _tokens(model, b=4, n=32)
     model.zero_grad()
-    model(input_ids=x, labels=x).loss.backward()
+    model(**example_batch(model, b=4, n=32)).loss.backward()
     trainable = {k: p.grad for k, p in model.named_parameters() if p.requires_grad}
     dead = [k for k, g in trainable.items() if g is None or not g.abs().sum() > 0]
     if dead: raise AssertionError(f'no gradient reaches {", ".join(dead)}')
@@ -291,10 +318,10 @@ def check_gradients(model)->str:
 def check_deterministic(model)->str:
     "The same seed gives the same numbers, dropout included"
     model = copy.deepcopy(model).train()
-    x, losses = _tokens(model), []
+    batch, losses = example_batch(model), []
     for _ in range(2):
         torch.manual_seed(0)
-        losses.append(model(input_ids=x, labels=x).loss.item())
+        losses.append(model(**batch).loss.item())
     if losses[0] != losses[1]: raise AssertionError(f'the same seed gave {losses[0]} and then {losses[1]}')
     return 'bit for bit'
 
@@ -305,12 +332,12 @@ def check_pieces(model)->str:
     takes = signature(model.forward).parameters.values()
     if not any(p.name == 'num_items_in_batch' or p.kind == p.VAR_KEYWORD for p in takes): raise AssertionError('`forward` does not take `num_items_in_batch`')
     model = _double(model)
-    x = _tokens(model, b=4)
-    labels = x.clone()
-    labels[0, 5:] = -100                            # one text is shorter
-    items = (labels[:, 1:] != -100).sum()
+    batch = example_batch(model, b=4)
+    batch['labels'] = batch['labels'].clone()
+    batch['labels'][0, 5:] = -100                   # one text is shorter
+    items = (batch['labels'][:, 0 if writes_another(model) else 1:] != -100).sum()
     def parts(rows, **told):
-        out = model(input_ids=x[rows], labels=labels[rows], **told)
+        out = model(**{name: values[rows] for name, values in batch.items()}, **told)
         return torch.stack([out.loss, *(getattr(out, 'losses', None) or {}).values()])
     every = slice(None)
     _close(2*parts(every, num_items_in_batch=2*items), parts(every, num_items_in_batch=items), 1e-4, 'told twice as many tokens, the loss is not half')     # the library takes it in float32
@@ -321,29 +348,29 @@ def check_pieces(model)->str:
 def check_recording(model)->str:
     "Asking for latents changes no logit"
     model = copy.deepcopy(model).eval()
-    x = _tokens(model)
-    listen = dict(output_latents=True) if isinstance(model, LatentCausalLM) else dict(output_hidden_states=True)
-    if not torch.equal(model(input_ids=x).logits, model(input_ids=x, **listen).logits): raise AssertionError('recording moves the logits')
+    batch = example_batch(model)
+    listen = dict(output_latents=True) if hasattr(model, 'latent_axes') else dict(output_hidden_states=True)
+    if not torch.equal(model(**batch).logits, model(**batch, **listen).logits): raise AssertionError('recording moves the logits')
     return 'bit for bit'
 
 @torch.no_grad()
 def check_saving(model)->str:
     "Saved and loaded, it says the same"
     model = copy.deepcopy(model).eval()
-    x = _tokens(model)
-    with tempfile.TemporaryDirectory() as folder:
+    batch = example_batch(model)
+    with tempfile.TemporaryDirectory() as folder, quiet_loading():
         model.save_pretrained(folder)
         again = type(model).from_pretrained(folder).to(model.device).eval()
-    if not torch.equal(model(input_ids=x).logits, again(input_ids=x).logits): raise AssertionError('the loaded model says something else')
+    if not torch.equal(model(**batch).logits, again(**batch).logits): raise AssertionError('the loaded model says something else')
     return 'bit for bit'
 
 # %% ../../nbs/api/40_models.contract.ipynb #cfbbd41c
 @torch.no_grad()
 def check_bfloat16(model)->str:
     "In bfloat16 the logits stay close to those in float32"
-    x, double = _tokens(model), _double(model)
-    want = double(input_ids=x).logits
-    gap = ((double.bfloat16()(input_ids=x).logits.double()-want).norm()/want.norm()).item()
+    batch, double = example_batch(model), _double(model)
+    want = double(**batch).logits
+    gap = ((double.bfloat16()(**batch).logits.double()-want).norm()/want.norm()).item()
     if not gap < .1: raise AssertionError(f'bfloat16 logits are off by {gap:.1%} of their size')
     return f'within {gap:.1%}'
 
@@ -353,10 +380,10 @@ def check_memorises(model, steps:int=150)->str:
     model = copy.deepcopy(model).float().train()
     for module in model.modules():
         if isinstance(module, nn.Dropout): module.p = 0.
-    x = _tokens(model, b=8, n=16)
+    batch = example_batch(model, b=8, n=16)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-3, weight_decay=0.)
     for _ in range(steps):
-        loss = model(input_ids=x, labels=x).loss
+        loss = model(**batch).loss
         if loss.item() < .1: break
         optimizer.zero_grad(); loss.backward(); optimizer.step()
     if not loss.item() < .2: raise AssertionError(f'after {steps} steps the loss on eight sequences is still {loss.item():.2f}')
