@@ -62,21 +62,44 @@ def _check_device(device):
     try: torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error: raise ValueError(f'`device` is {str(device)!r}, which cannot be used here ({str(error).splitlines()[0][:80]}); "cpu" always can') from error
 
+# %% ../nbs/api/70_hub.ipynb #af02abb6
+def _causal(name, folder, dtype):
+    "A causal language model, every weight in its place, and its tokenizer"
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from latent_lab.models.contract import quiet_loading, refuse_misfit
+    with quiet_loading(), _whole(name): model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype or torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True)
+    refuse_misfit(info, name, model)
+    has_tokenizer = any((folder/f).exists() for f in ('tokenizer.json', 'tokenizer_config.json', 'tokenizer.model', 'vocab.json'))
+    with _whole(name): model.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False) if has_tokenizer else None
+    return model
+
+def _idea(name, folder, dtype, **backbones):
+    "An idea model with its tokenizers; what it borrows is fetched from where it lies"
+    from latent_lab.models.idea import IdeaForConditionalGeneration
+    with _whole(name): return IdeaForConditionalGeneration.from_pretrained(folder, dtype=dtype, **backbones)
+
+def _kind(name, folder):
+    "What a folder holds: 'idea' or 'causal'"
+    from transformers import AutoConfig
+    import latent_lab.models.baselines, latent_lab.models.idea, latent_lab.models.reasoner      # so that the Auto classes know them
+    with _whole(name): config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    if config.model_type == 'idea': return 'idea'
+    if config.is_encoder_decoder: raise ValueError(f'checkpoint {str(name)!r} is an encoder-decoder of type {config.model_type!r}; of those, only idea models can be loaded')
+    return 'causal'
+
+# %% ../nbs/api/70_hub.ipynb #4981a6c5
 def load(
     name:str,             # a shipped checkpoint, a folder, or a Hub id
     device:str|None=None, # 'cpu', 'cuda', ...; the CPU by default
-    dtype=None,           # a torch dtype; float32 by default
+    dtype=None,           # a torch dtype; float32 by default, and what an idea model borrows as its checkpoint says
+    **backbones:str,      # where an idea model's backbones lie now, if elsewhere: `encoder_source`, `decoder_source`
 ):                        # a model in eval mode, with its tokenizer as `model.tokenizer`
     "A trained model, ready to think"
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    import latent_lab.models.baselines, latent_lab.models.reasoner      # so that the Auto classes know them
-    from latent_lab.models.contract import quiet_loading, refuse_misfit
+    if unknown := set(backbones)-{'encoder_source', 'decoder_source'}: raise TypeError(f'`load` takes no {", ".join(sorted(unknown))}')
     _check_device(device or 'cpu')
     folder = path(name)
-    with quiet_loading(), _whole(name): model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype or torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True)
-    refuse_misfit(info, name, model)
+    if (kind := _kind(name, folder)) == 'causal' and backbones: raise ValueError(f'checkpoint {str(name)!r} borrows no backbones; only an idea model takes {", ".join(sorted(backbones))}')
+    model = _idea(name, folder, dtype, **backbones) if kind == 'idea' else _causal(name, folder, dtype)
     model.name_or_path = model.config.name_or_path = str(name)      # what a trace says it was recorded from: a name, not a place on this machine
-    has_tokenizer = any((folder/f).exists() for f in ('tokenizer.json', 'tokenizer_config.json', 'tokenizer.model', 'vocab.json'))
-    with _whole(name): model.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False) if has_tokenizer else None
     return model.to(device or 'cpu').eval()

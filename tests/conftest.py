@@ -1,6 +1,15 @@
 "What every test process shares. The settings come before anything heavy is imported, because libraries read them only once."
+import json
 import os
+import re
 import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +17,12 @@ os.environ.setdefault('HF_HUB_OFFLINE', '1')                       # tests ask n
 os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')           # no warnings from forked workers
 os.environ.setdefault('PLOTLY_RENDERER', 'plotly_mimetype')        # a figure shown in a notebook opens no browser
 
+root = Path(__file__).resolve().parents[1]
+token = 'only-for-this-test'
+patience = 60_000                                                  # milliseconds; CI's machine may be slow, a pass is not
+
+
+# ---- a browser and JupyterLab, one of each for all tests
 
 @pytest.fixture(scope='session')
 def browser():
@@ -21,3 +36,106 @@ def browser():
         instance = playwright.chromium.launch(executable_path=program, args=flags)
         yield instance
         instance.close()
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+def answers(url):
+    try: return urllib.request.urlopen(url, timeout=5).status == 200
+    except OSError: return False
+
+
+@pytest.fixture(scope='session')
+def lab(tmp_path_factory):
+    "JupyterLab on copies of the lab notebooks; gives its address and its folder"
+    folder, settings = tmp_path_factory.mktemp('lab'), tmp_path_factory.mktemp('settings')
+    for notebook in (root/'nbs/lab').glob('*.ipynb'): shutil.copy(notebook, folder)
+    quiet = settings/'lab/user-settings/@jupyterlab/apputils-extension'
+    quiet.mkdir(parents=True)
+    (quiet/'notification.jupyterlab-settings').write_text(json.dumps(dict(fetchNews='false', checkForUpdates=False)))
+    port = free_port()
+    home = {name: str(settings/part) for name, part in (('JUPYTER_CONFIG_DIR', 'config'), ('JUPYTERLAB_SETTINGS_DIR', 'lab/user-settings'), ('JUPYTERLAB_WORKSPACES_DIR', 'workspaces'), ('IPYTHONDIR', 'ipython'))}
+    command = [sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', '--ServerApp.ip=127.0.0.1', f'--ServerApp.port={port}', '--ServerApp.port_retries=0',
+               f'--IdentityProvider.token={token}', f'--ServerApp.root_dir={folder}']
+    with open(settings/'log', 'w') as log:
+        server = subprocess.Popen(command, env=os.environ | home, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            deadline, address = time.monotonic()+60, f'http://127.0.0.1:{port}'
+            while not answers(f'{address}/api/status?token={token}'):
+                if server.poll() is not None or time.monotonic() > deadline: pytest.fail('JupyterLab did not start:\n' + (settings/'log').read_text()[-3000:])
+                time.sleep(.2)
+            yield address, folder
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def add_notebook(lab, name, source):
+    "A notebook beside the others; `---` stands between its cells"
+    import nbformat
+    cells = [nbformat.v4.new_code_cell(cell) for cell in source.split('\n---\n')]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python'))), lab[1]/name)
+
+
+# ---- what a reader does on a page
+
+@contextmanager
+def watched(browser, **how):
+    "A page whose requests, failures and errors are remembered, and must be none but our own server's"
+    from playwright.sync_api import expect
+    expect.set_options(timeout=patience)
+    context = browser.new_context(viewport=dict(width=1400, height=1000), **how)
+    page, asked, failed, errors = context.new_page(), [], [], []
+    page.set_default_timeout(patience)
+    page.on('request', lambda r: asked.append(r.url))
+    page.on('requestfailed', lambda r: failed.append((r.url, r.failure)))
+    page.on('pageerror', lambda e: errors.append(str(e)))
+    page.on('console', lambda m: errors.append(m.text) if m.type == 'error' else None)
+    page.asked, page.failed, page.errors = asked, failed, errors
+    yield page
+    context.close()
+    outside = [url for url in asked if not re.match(r'(http|ws)://127\.0\.0\.1[:/]|blob:|data:|file:', url)]
+    assert not outside, f'the page asked the network: {outside[:3]}'
+
+
+def open_notebook(page, lab, name):
+    from playwright.sync_api import expect
+    address, _ = lab
+    page.goto(f'{address}/lab/workspaces/{Path(name).stem}/tree/{name}?token={token}&reset')
+    expect(page.locator('.jp-StatusBar-TextItem', has_text='| Idle').first).to_be_visible(timeout=patience)    # an earlier Run All is lost
+
+
+def run_all(page):
+    page.get_by_role('menuitem', name='Run', exact=True).click()
+    page.get_by_role('menuitem', name=re.compile('^Run All Cells')).click()
+
+
+def ring(stage):
+    "Where the ring is on the map, as plotly has it"
+    return stage.locator('.ll-plot').evaluate('plot => { const t = plot._fullData?.at(-1); return t ? [t.x[0], t.y[0]] : null }')
+
+
+def expect_change(read, before, what):
+    "Wait until something is no longer as it was"
+    deadline = time.monotonic() + patience/1000
+    while (now := read()) == before or now is None:
+        assert time.monotonic() < deadline, f'{what} did not change: still {before}'
+        time.sleep(.02)
+    return now
+
+
+def errors_of_ours(page):
+    "Errors on the page; anywidget complains when a busy page takes two seconds to load an element, which then works all the same"
+    return [e for e in page.errors if re.search(r'plotly|anywidget|widget|ll-|trajectory', e, re.I) and 'Failed to initialize model' not in e]
+
+
+def drawn(stage):
+    "The stage of an explorer, once it is drawn"
+    from playwright.sync_api import expect
+    expect(stage.locator('.ll-plot .main-svg').first).to_be_visible(timeout=patience)
+    expect_change(lambda: ring(stage), None, 'the figure')
+    return stage

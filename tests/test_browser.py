@@ -1,26 +1,13 @@
 "The explorers as a reader meets them: JupyterLab in a real browser, by mouse and by keyboard, with the network off."
-import json
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from contextlib import contextmanager
-from pathlib import Path
 
-import nbformat
 import pytest
+from conftest import add_notebook, drawn, errors_of_ours, expect_change, open_notebook, ring, run_all, watched
 from playwright.sync_api import expect
 
 from latent_lab.explore.project import spiral_trace
 from latent_lab.explore.widgets import TrajectoryExplorer
 
-root = Path(__file__).resolve().parents[1]
-token = 'only-for-this-test'
-patience = 60_000                                      # milliseconds; CI's machine may be slow, a pass is not
 busy_notebook = '''from pathlib import Path
 import time
 from latent_lab.explore.project import spiral_trace
@@ -34,99 +21,15 @@ while not Path('stop').exists(): time.sleep(.05)'''
 
 # ---- what the tests stand on
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
+@pytest.fixture(scope='module')
+def busy(lab):
+    "The lab with a notebook whose last cell runs until it is told to stop"
+    add_notebook(lab, 'busy.ipynb', busy_notebook)
+    yield lab
+    (lab[1]/'stop').touch()
 
 
-def answers(url):
-    try: return urllib.request.urlopen(url, timeout=5).status == 200
-    except OSError: return False
-
-
-@pytest.fixture(scope='session')
-def lab(tmp_path_factory):
-    "JupyterLab on a copy of the lab notebook; gives its address and its folder"
-    folder, settings = tmp_path_factory.mktemp('lab'), tmp_path_factory.mktemp('settings')
-    shutil.copy(root/'nbs/lab/trajectories.ipynb', folder)
-    cells = [nbformat.v4.new_code_cell(source) for source in busy_notebook.split('\n---\n')]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python'))), folder/'busy.ipynb')
-    quiet = settings/'lab/user-settings/@jupyterlab/apputils-extension'
-    quiet.mkdir(parents=True)
-    (quiet/'notification.jupyterlab-settings').write_text(json.dumps(dict(fetchNews='false', checkForUpdates=False)))
-    port = free_port()
-    home = {name: str(settings/part) for name, part in (('JUPYTER_CONFIG_DIR', 'config'), ('JUPYTERLAB_SETTINGS_DIR', 'lab/user-settings'), ('JUPYTERLAB_WORKSPACES_DIR', 'workspaces'), ('IPYTHONDIR', 'ipython'))}
-    command = [sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', '--ServerApp.ip=127.0.0.1', f'--ServerApp.port={port}', '--ServerApp.port_retries=0',
-               f'--IdentityProvider.token={token}', f'--ServerApp.root_dir={folder}']
-    with open(settings/'log', 'w') as log:
-        server = subprocess.Popen(command, env=os.environ | home, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            deadline, address = time.monotonic()+60, f'http://127.0.0.1:{port}'
-            while not answers(f'{address}/api/status?token={token}'):
-                if server.poll() is not None or time.monotonic() > deadline: pytest.fail('JupyterLab did not start:\n' + (settings/'log').read_text()[-3000:])
-                time.sleep(.2)
-            yield address, folder
-        finally:
-            (folder/'stop').touch()
-            server.terminate()
-            server.wait(20)
-
-
-@contextmanager
-def watched(browser, **how):
-    "A page whose requests, failures and errors are remembered, and must be none but our own server's"
-    expect.set_options(timeout=patience)
-    context = browser.new_context(viewport=dict(width=1400, height=1000), **how)
-    page, asked, failed, errors = context.new_page(), [], [], []
-    page.set_default_timeout(patience)
-    page.on('request', lambda r: asked.append(r.url))
-    page.on('requestfailed', lambda r: failed.append((r.url, r.failure)))
-    page.on('pageerror', lambda e: errors.append(str(e)))
-    page.on('console', lambda m: errors.append(m.text) if m.type == 'error' else None)
-    page.asked, page.failed, page.errors = asked, failed, errors
-    yield page
-    context.close()
-    outside = [url for url in asked if not re.match(r'(http|ws)://127\.0\.0\.1[:/]|blob:|data:|file:', url)]
-    assert not outside, f'the page asked the network: {outside[:3]}'
-
-
-def open_notebook(page, lab, name):
-    address, _ = lab
-    page.goto(f'{address}/lab/workspaces/{Path(name).stem}/tree/{name}?token={token}&reset')
-    expect(page.locator('.jp-StatusBar-TextItem', has_text='| Idle').first).to_be_visible(timeout=patience)    # an earlier Run All is lost
-
-
-def run_all(page):
-    page.get_by_role('menuitem', name='Run', exact=True).click()
-    page.get_by_role('menuitem', name=re.compile('^Run All Cells')).click()
-
-
-def ring(stage):
-    "Where the ring is on the map, as plotly has it"
-    return stage.locator('.ll-plot').evaluate('plot => { const t = plot._fullData?.at(-1); return t ? [t.x[0], t.y[0]] : null }')
-
-
-def expect_change(read, before, what):
-    "Wait until something is no longer as it was"
-    deadline = time.monotonic() + patience/1000
-    while (now := read()) == before or now is None:
-        assert time.monotonic() < deadline, f'{what} did not change: still {before}'
-        time.sleep(.02)
-    return now
-
-
-def errors_of_ours(page):
-    "Errors on the page; anywidget complains when a busy page takes two seconds to load an element, which then works all the same"
-    return [e for e in page.errors if re.search(r'plotly|anywidget|widget|ll-|trajectory', e, re.I) and 'Failed to initialize model' not in e]
-
-
-def ready(page, which=0):
-    "The stage of an explorer, drawn"
-    stage = page.locator('.ll-stage').nth(which)
-    expect(stage.locator('.ll-plot .main-svg').first).to_be_visible(timeout=patience)
-    expect_change(lambda: ring(stage), None, 'the figure')
-    return stage
+def ready(page, which=0): return drawn(page.locator('.ll-stage').nth(which))
 
 
 # ---- what a reader does
@@ -234,13 +137,13 @@ def test_lab_notebook(lab, browser):
         assert not errors_of_ours(page), page.errors
 
 
-def test_busy_kernel(lab, browser):
+def test_busy_kernel(busy, browser):
     "While a cell trains a model the slider answers at once; what else was asked is served when the cell ends"
     with watched(browser) as page:
-        open_notebook(page, lab, 'busy.ipynb')
+        open_notebook(page, busy, 'busy.ipynb')
         run_all(page)
         stage = ready(page)
-        expect_change(lambda: (lab[1]/'started').exists(), False, 'the busy cell')
+        expect_change(lambda: (busy[1]/'started').exists(), False, 'the busy cell')
         slider, count = stage.get_by_role('slider', name='Token'), stage.locator('.ll-count')
         before = ring(stage)
         slider.focus()
@@ -252,7 +155,7 @@ def test_busy_kernel(lab, browser):
         before = names()
         page.get_by_label('Colour by').select_option('confidence')
         page.get_by_label('Colour by').select_option('phase')
-        (lab[1]/'stop').touch()
+        (busy[1]/'stop').touch()
         expect_change(names, before, 'the colours')
         expect(count).to_have_text('95 / 95')
 

@@ -1,16 +1,13 @@
 "Sliding between ideas as a reader meets it: JupyterLab in a real browser, by mouse and by keyboard, with the network off."
 import re
-import shutil
 import time
-from pathlib import Path
 
-import nbformat
 import pytest
+from conftest import add_notebook, drawn, errors_of_ours, expect_change, open_notebook, patience, ring, run_all, watched
 from playwright.sync_api import expect
 
 from latent_lab.explore.interpolate import ToyIdeas, all_toy_texts
 from latent_lab.explore.interpolation import InterpolationExplorer
-from test_browser import errors_of_ours, expect_change, lab, open_notebook, patience, root, run_all, watched   # `lab` is a fixture
 
 mouse, wolf = 'The tiny mouse sleeps in bed.', 'The huge wolf sleeps far away.'
 words_notebook = f'''from pathlib import Path
@@ -29,24 +26,12 @@ if Path('hold').exists():
 
 @pytest.fixture(scope='module')
 def ways(lab):
-    "The lab, with a notebook on a toy and the lab notebook beside it"
-    cells = [nbformat.v4.new_code_cell(source) for source in words_notebook.split('\n---\n')]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python'))), lab[1]/'words.ipynb')
-    shutil.copy(root/'nbs/lab/interpolation.ipynb', lab[1])
+    "The lab, with a notebook on a toy beside the lab notebooks"
+    add_notebook(lab, 'words.ipynb', words_notebook)
     return lab
 
 
-def ready(page, which=0):
-    "The stage of an explorer, drawn"
-    stage = page.locator('.ll-way').nth(which)
-    expect(stage.locator('.ll-plot .main-svg').first).to_be_visible(timeout=patience)
-    expect_change(lambda: ring(stage), None, 'the figure')
-    return stage
-
-
-def ring(stage):
-    "Where the ring is on the map, as plotly has it"
-    return stage.locator('.ll-plot').evaluate('plot => { const t = plot._fullData?.at(-1); return t ? [t.x[0], t.y[0]] : null }')
+def ready(page, which=0): return drawn(page.locator('.ll-way').nth(which))
 
 
 def ring_pixel(stage):

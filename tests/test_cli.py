@@ -5,7 +5,6 @@ import re
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import NamedTuple
 
 import pytest
 import typer
+from conftest import free_port
 
 from latent_lab import cli
 
@@ -50,11 +50,15 @@ def redirect(path, descriptor):
     os.close(file)
 
 
-def command(words, place, name, largest_file=None):
+def command(words, place, name, largest_file=None, typed=''):
     "In a child: one command, its output in files"
     import torch
+    from transformers.utils import logging
     torch.set_num_threads(1)
+    logging.set_verbosity_error()              # as `main` has it; here the library was imported before
     os.chdir(place)
+    (place/f'{name}.in').write_text(typed)
+    sys.stdin = open(place/f'{name}.in')
     redirect(place/f'{name}.out', 1)
     redirect(place/f'{name}.err', 2)
     os.environ['COLUMNS'], sys.argv = '100', ['latent-lab', *map(str, words)]
@@ -102,7 +106,8 @@ def one_line(said):
 def server():
     "Starts the server with all that this file and its neighbours need"
     processes.set_forkserver_preload(['latent_lab.recipes', 'latent_lab.trace', 'latent_lab.train.trainer', 'latent_lab.train.reasoner', 'latent_lab.train.schedules', 'latent_lab.models.baselines',
-        'latent_lab.models.reasoner', 'latent_lab.data.sequences', 'latent_lab.data.text', 'transformers.models.gpt2.modeling_gpt2', 'pandas', 'xarray', 'zarr', 'typer.rich_utils'])
+        'latent_lab.models.reasoner', 'latent_lab.models.idea', 'latent_lab.train.idea', 'latent_lab.train.audit', 'latent_lab.explore.interpolate', 'latent_lab.data.sequences', 'latent_lab.data.text',
+        'latent_lab.data.pairs', 'transformers.models.gpt2.modeling_gpt2', 'transformers.models.bert.modeling_bert', 'pandas', 'xarray', 'zarr', 'rouge_score.rouge_scorer', 'sacrebleu.metrics', 'typer.rich_utils'])
 
 
 @pytest.fixture(scope='session')
@@ -112,6 +117,50 @@ def trained(server, tmp_path_factory):
     said = run('train', 'reasoner-rules', '--output', 'run', *settings(), place=place)
     assert said.code == 0, said
     return place/'run', said
+
+
+six = ['The dog ran home.', 'The cat sat by the fire.', 'A bird sang all day.', 'We can meet at seven.', 'I lost my red hat.', 'They like old books.']
+
+
+def make_ideas(place):
+    "In a child: an idea model that knows six sentences by heart; one that borrows, and what it borrows; one whose reader is gone"
+    import torch
+    from latent_lab.data.text import byte_tokenizer
+    from latent_lab.models.idea import IdeaConfig, IdeaForConditionalGeneration, padded
+    from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    words = byte_tokenizer(six, 300)
+    sizes = dict(vocab_size=len(words), pad_token_id=words.pad_token_id, initializer_range=.05)
+    bert = BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, max_position_embeddings=64, hidden_dropout_prob=0., attention_probs_dropout_prob=0., **sizes)
+    gpt2 = GPT2Config(n_embd=32, n_layer=1, n_head=2, n_positions=64, resid_pdrop=0., embd_pdrop=0., attn_pdrop=0., bos_token_id=None, eos_token_id=words.eos_token_id, **sizes)
+    small = dict(latent_dim=16, compression_dim=16, middle_dim=16, prefix_len=2, max_source_length=24, max_target_length=24)
+    model = IdeaForConditionalGeneration(IdeaConfig(encoder=bert, decoder=gpt2, encoder_source=None, decoder_source=None, train_encoder=True, train_decoder=True, **small))
+    model.tokenizer = model.decoder_tokenizer = words
+    source, labels, optimizer = model.tokenize(six), padded(model.target_ids(six), -100)[0], torch.optim.AdamW(model.parameters(), 1e-2)
+    for _ in range(180):
+        optimizer.zero_grad()
+        model(**source, labels=labels).loss.backward()
+        optimizer.step()
+    model.save_pretrained(place/'six')
+    for name, backbone in (('reader', BertModel(bert, add_pooling_layer=False)), ('gone', BertModel(bert, add_pooling_layer=False)), ('speaker', GPT2LMHeadModel(gpt2))):
+        backbone.save_pretrained(place/name)
+        words.save_pretrained(place/name)
+    for reader, name in (('reader', 'between'), ('gone', 'widowed')): IdeaForConditionalGeneration.from_backbones(place/reader, place/'speaker', **small).save_pretrained(place/name)
+    (place/'gone').rename(place/'moved')
+
+
+@pytest.fixture(scope='session')
+def ideas(server, tmp_path_factory):
+    "A folder with idea models: `six`, `between` (of `reader` and `speaker`), `widowed` (its reader is at `moved`)"
+    place = tmp_path_factory.mktemp('ideas')
+    child = processes.Process(target=make_ideas, args=(place,))
+    child.start()
+    child.join(120)
+    assert child.exitcode == 0
+    (place/'six.txt').write_text('\n'.join(six))
+    (place/'pairs.jsonl').write_text('\n'.join(json.dumps(dict(input=text, target=text)) for text in six))
+    return place
 
 
 def make_checkpoints(desk, trained):
@@ -129,12 +178,14 @@ def make_checkpoints(desk, trained):
     altered('torn', 'model.safetensors', lambda old: old[:1000])
     altered('scribbled', 'tokenizer.json', lambda old: old[:100])
     altered('brace', 'config.json', lambda old: b'{"model_type":')
+    altered('t5', 'config.json', lambda old: b'{"model_type": "t5"}')
 
 
 # ---- one clear line: words, and what the line must say
 
 train, rules, tales = 'train', ('train', 'reasoner-rules', '--output', 'fresh'), ('train', 'reasoner-tales', '--output', 'fresh', '--set', 'training.use_cpu=true', '--set')
 tiny, trace_tiny = 'reasoner-tiny', ('trace', 'reasoner-tiny', '--output')
+between = lambda checkpoint, *words: ['interpolate', checkpoint, '--from', six[0], '--to', six[1], *words]
 MISTAKES = {
     # data
     'missing file':             ([*tales, 'data.source=nowhere.txt'], 'nowhere.txt: there is no such file'),
@@ -174,7 +225,7 @@ MISTAKES = {
     'nothing to resume':        ([train, 'reasoner-rules', '--output', 'nothing', '--resume', *settings()], 'holds no complete checkpoint to go on from'),
     'a folder in use':          ([train, 'reasoner-rules', '--output', '{trained}', *settings()], 'holds an earlier run: go on from it with `--resume`'),
     # checkpoints
-    'unknown checkpoint':       (['generate', 'nobody', '-i', '3'], "'nobody' is no shipped checkpoint (reasoner-"),
+    'unknown checkpoint':       (['generate', 'nobody', '-i', '3'], "'nobody' is no shipped checkpoint ("),
     'unknown Hub id':           (['check', 'no-body/nobody'], "'no-body/nobody' is no shipped checkpoint"),
     'missing folder':           (['evaluate', './nowhere'], "there is no folder './nowhere'"),
     'not a checkpoint':         (['evaluate', '.'], 'holds no config.json'),
@@ -189,6 +240,40 @@ MISTAKES = {
     'other tokens':             (['evaluate', tiny, '--task', 'list_ops'], "trained on other tokens (68 of them) than those of 'list_ops' (17)"),
     'no tokenizer':             (['generate', './twenty-words', '-i', '3'], 'has no tokenizer'),
     'no such device':           (['evaluate', tiny, '--device', 'mars'], "`device` is 'mars'"),
+    'an encoder-decoder':       (['check', './t5'], "'./t5' is an encoder-decoder of type 't5'; of those, only idea models"),
+    # ideas
+    'no such idea checkpoint':  (['generate', 'idea', '--checkpoint', 'nobody', '-i', '3'], "'nobody' is no shipped checkpoint"),
+    'two checkpoints':          (['generate', tiny, '--checkpoint', tiny, '-i', '3'], "two checkpoints are given, 'reasoner-tiny' and 'reasoner-tiny'"),
+    'of another system':        (['generate', 'idea', '--checkpoint', tiny, '-i', '3'], "holds a LatentReasoningForCausalLM, not a model of the system 'idea', such as idea-tiny"),
+    'chat without ideas':       (['chat', tiny], "not a model of the system 'idea'"),
+    'chat idea without ideas':  (['chat', 'idea', '--checkpoint', tiny], "not a model of the system 'idea'"),
+    'a way without ideas':      (between(tiny), "not a model of the system 'idea'"),
+    'audit without ideas':      (['audit', tiny, '--data', 'made_dialogues'], 'there is no audit for a LatentReasoningForCausalLM'),
+    'an idea of nothing':       (['generate', '{ideas}/six', '-i', ' '], 'is empty; there is nothing to make an idea of'),
+    'too long for an idea':     (['generate', '{ideas}/six', '-i', six[0]*9], 'but `max_source_length` is 24'),
+    'too long on the way':      (between('{ideas}/six', '--to', six[0]*9), 'but `max_source_length` is 24'),
+    'more words than places':   (['generate', '{ideas}/six', '-i', six[0], '--max-length', '100'], 'need 102 positions'),
+    'a missing backbone':       (['generate', '{ideas}/widowed', '-i', six[0]], 'cannot be had'),
+    'a missing backbone, again':(['chat', '{ideas}/widowed', '--backbones', 'no-body/nobody', '{ideas}/speaker'], "encoder 'no-body/nobody' cannot be had"),
+    'another backbone':         (['generate', '{ideas}/widowed', '-i', six[0], '--backbones', '{ideas}/reader', '{ideas}/speaker'], 'is not the one that this model was trained with'),
+    'no backbones to move':     (['generate', tiny, '-i', '3', '--backbones', 'a', 'b'], 'borrows no backbones'),
+    'a way to nowhere':         (['interpolate', '{ideas}/six', '--from', six[0], '--to', ''], 'text B is empty; write something to go to'),
+    'one point':                (between('{ideas}/six', '--points', '1'), '`--points 1`: it must be 2 or more'),
+    'unknown way':              (between('{ideas}/six', '--kind', 'scenic'), "`kind='scenic'` is not one of 'linear'"),
+    'a way along nothing':      (between('{ideas}/six', '--kind', 'graph'), 'goes along known ideas'),
+    'too few known texts':      (between('{ideas}/six', '--data', 'short.txt'), 'at least three ideas are needed'),
+    'one row to audit':         (['audit', '{ideas}/six', '--data', '{ideas}/six.txt', '--num-rows', '1'], '`--num-rows 1`: it must be 2 or more'),
+    'unknown pairs':            (['audit', '{ideas}/six', '--data', 'stew'], "there is no set 'stew': choose from samsum"),
+    'pairs of other columns':   (['audit', '{ideas}/six', '--data', 'columns.csv'], 'columns.csv, row 1: there is no column `input`'),
+    'parts of a file':          (['audit', '{ideas}/six', '--data', '{ideas}/pairs.jsonl', '--split', 'test'], 'has no splits'),
+    'ideas of made tasks':      (['trace', '{ideas}/six', '--output', 'o.zarr', '--task', 'list_ops'], 'an idea model reads texts'),
+    'unknown site of ideas':    (['trace', '{ideas}/six', '--output', 'o.zarr', '-i', six[0], '--site', 'state'], '`--site state`: it must be one of idea_in, idea, prefix'),
+    'a trace over a file':      (['trace', '{ideas}/six', '--output', 'short.txt', '-i', six[0]], "'short.txt' exists already"),
+    'ideas on made tasks':      (['evaluate', '{ideas}/six'], '`latent-lab audit` measures it'),
+    # the four flags
+    'no epochs':                ([*rules, '--epochs', '3'], "`--epochs`: recipe 'reasoner-rules' has no such setting"),
+    'no samples to leave out':  ([*rules, '--max-train-samples', '3'], "`--max-train-samples`: recipe 'reasoner-rules' has no such setting"),
+    'an empty batch':           ([train, 'idea', '--output', 'fresh', '--batch-size', '0'], '`--batch-size 0`: it must be above 0'),
     # options
     'unknown task':             (['evaluate', tiny, '--task', 'soup'], "there is no task 'soup': choose from long_increment"),
     'too short':                (['evaluate', tiny, '--length', '3'], '`length` is 3: it must be at least 8'),
@@ -196,7 +281,7 @@ MISTAKES = {
     'below zero degrees':       (['generate', tiny, '-i', '3', '--temperature', '-1'], '`--temperature -1.0`: it must be 0 or above'),
     'more than everything':     (['generate', tiny, '-i', '3', '--top-p', '2'], '`--top-p 2.0`: it must be above 0 and at most 1'),
     'fewer than none':          (['generate', tiny, '-i', '3', '--top-k', '-2'], '`--top-k -2`: it must be 0 or above'),
-    'no new tokens':            (['generate', tiny, '-i', '3', '--max-new-tokens', '0'], '`--max-new-tokens 0`: it must be 1 or more'),
+    'no new tokens':            (['generate', tiny, '-i', '3', '--max-new-tokens', '0'], '`--max-length 0`: it must be 1 or more'),
     'empty text':               (['generate', tiny, '-i', ''], 'there is nothing to read'),
     'unknown word':             (['generate', tiny, '-i', 'hello'], "'hello' has a word that the tokenizer does not know; it knows <pad>"),
     'two sources':              ([*trace_tiny, 'o.zarr', '-i', '3', '--task', 'soup'], 'got --input, --task'),
@@ -208,7 +293,7 @@ MISTAKES = {
     'not a trace':              ([*trace_tiny, 'short.txt', '-i', '3'], "'short.txt' exists and is not a trace"),
     'no such place':            ([*trace_tiny, 'short.txt/o.npy', '-i', '3'], 'short.txt: '),
     'unknown check':            (['check', tiny, '--only', 'soul'], "unknown checks ['soul']; there are shapes"),
-    'unknown lab notebook':     (['lab', '--folder', 'lab', '--notebook', 'soup'], "there is no lab notebook 'soup'; there are trajectories"),
+    'unknown lab notebook':     (['lab', '--folder', 'lab', '--notebook', 'soup'], "there is no lab notebook 'soup'; there are interpolation, trajectories"),
     'a file as folder':         (['lab', '--folder', 'short.txt'], 'short.txt: File exists'),
     'unknown command':          (['chekc'], "No such command 'chekc'"),
     'unknown option':           ([train, 'reasoner-rules', '--sed', '3'], '`latent-lab train --help` tells more'),
@@ -220,13 +305,13 @@ MISTAKES = {
 
 
 @pytest.fixture(scope='session')
-def mistakes(trained, tmp_path_factory):
+def mistakes(trained, ideas, tmp_path_factory):
     "Every mistake made once, one after the other, in one child"
     desk = tmp_path_factory.mktemp('desk')
     for name, text in {'columns.csv': 'a,b\n1,2\n', 'empty.txt': ' \n', 'empty_row.jsonl': '{"text": "a"}\n{"text": ""}\n', 'broken.jsonl': '{"text": "a"}\n{"text": \n', 'short.txt': 'hello',
                        'fake.txt.gz': 'not packed', 'list.json': '[1]'}.items(): (desk/name).write_text(text)
     (desk/'bytes.txt').write_bytes(b'\xff\xfe\x00\x81')
-    for target, args in ((make_checkpoints, (desk, trained[0])), (several, ({name: [str(word).format(trained=trained[0]) if word == '{trained}' else word for word in words]
+    for target, args in ((make_checkpoints, (desk, trained[0])), (several, ({name: [re.sub(r'{(trained|ideas)}', lambda found: str(dict(trained=trained[0], ideas=ideas)[found[1]]), word) for word in words]
                                                                            for name, (words, _) in MISTAKES.items()}, desk))):
         child = processes.Process(target=target, args=args)
         child.start()
@@ -395,6 +480,99 @@ def test_trace_to_zarr_npy_and_parquet(server, tmp_path):
     assert open_trace(tmp_path/'texts.zarr').length.values.tolist() == [4, 3]
 
 
+# ---- ideas
+
+def test_generate_says_an_idea(ideas, tmp_path):
+    said = run('generate', ideas/'six', '--input', six[1], place=tmp_path)
+    assert said == run('generate', 'idea', '--checkpoint', ideas/'six', '--input', six[1], place=tmp_path) == Said(0, six[1] + '\n', '')
+    assert len(run('generate', ideas/'six', '--input', six[1], '--max-length', '2', place=tmp_path).out) < len(six[1])
+    words = 'generate', ideas/'six', '--input', six[1], '--temperature', '9', '--top-p', '0.99', '--seed'
+    one, same, other = (run(*words, seed, place=tmp_path).out for seed in (5, 5, 6))
+    assert one == same != other
+
+
+def test_backbones_that_have_moved(ideas, tmp_path):
+    words = 'generate', ideas/'widowed', '--input', six[0], '--backbones', ideas/'moved', ideas/'speaker'
+    assert run(*words, place=tmp_path).code == 0
+
+
+def test_chat(ideas, tmp_path):
+    "Lines are answered until an empty one; a mistake is a line too, and the chat goes on"
+    said = run('chat', 'idea', '--checkpoint', ideas/'six', place=tmp_path, typed='\n'.join(['/near', six[0], six[3], six[0]*9, '/near', '/way', '/soup', '/help', '', six[5]]))
+    lines = said.out.splitlines()
+    assert said.code == 0 and lines[:2] == [six[0], six[3]] and lines[2].endswith(six[0]) and six[5] not in said.out
+    assert (lines[3], lines[13]) == (f' 0.00  {six[0]}', f' 1.00  {six[3]}') and lines[14].startswith('/near')
+    assert re.fullmatch(r'latent-lab: /near .*\nlatent-lab: .*`max_source_length` is 24.*\nlatent-lab: there is no /soup; .*\n', said.err)
+
+
+def test_a_chat_that_ends_without_a_word(ideas, tmp_path): assert run('chat', ideas/'six', place=tmp_path) == Said(0, '', '')
+
+
+def test_interpolate_prints_a_ribbon(ideas, tmp_path):
+    words = 'interpolate', ideas/'six', '--from', six[0], '--to', six[3]
+    said = run(*words, place=tmp_path)
+    head, *lines = said.out.splitlines()
+    assert said.code == 0 and head.split() == ['alpha', 'nll', 'text'] and len(lines) == 11
+    assert lines[0].split()[0] == '0.00' and lines[0].endswith(six[0]) and lines[-1].split()[0] == '1.00' and lines[-1].endswith(six[3])
+    texts = [re.sub(r'^ *[\d.]+ +[\d.]+ +(\* )? *', '', line) for line in lines]
+    assert ['*' in line for line in lines] == [False, *(a != b for a, b in zip(texts, texts[1:]))] and set(texts) <= {*six}
+    head, *lines = run(*words, '--points', '3', '--kind', 'graph', '--data', ideas/'six.txt', '--past-middle', place=tmp_path).out.splitlines()
+    assert head.split() == ['alpha', 'nll', 'off_manifold', 'text'] and len(lines) == 3
+
+
+@pytest.mark.parametrize('data', ['six.txt', 'pairs.jsonl'])
+def test_audit(data, ideas, tmp_path):
+    "Six sentences known by heart: all there as they are, next to nothing when ideas are exchanged"
+    words = 'audit', ideas/'six', '--data', ideas/data
+    found = {(line['system'], line['metric']): line for line in json.loads(run(*words, '--json', place=tmp_path).out)}
+    assert {system for system, _ in found} == {'as is', 'shuffled', 'bypassed', 'mean', 'zero', 'lead-3'} and {metric for _, metric in found} == {'rouge1', 'rouge2', 'rougeL', 'bleu'}
+    assert found['as is', 'bleu']['value'] == pytest.approx(100) and found['lead-3', 'rouge1']['value'] == pytest.approx(100)
+    shuffled = found['shuffled', 'bleu']
+    assert shuffled['low'] <= shuffled['value'] <= shuffled['high'] < 10 and shuffled['difference_high'] < -80
+    said = run(*words, place=tmp_path)
+    assert said.code == 0 and [line.split()[0] for line in said.out.splitlines()[1:-1]] == ['as', 'shuffled', 'bypassed', 'mean', 'zero', 'lead-3']
+    assert said.out.splitlines()[-1].startswith('6 rows')
+
+
+def test_trace_of_ideas(ideas, tmp_path):
+    import numpy as np
+    from latent_lab.trace import open_trace, validate_trace
+    words = 'trace', ideas/'six', '--data', ideas/'six.txt', '--output'
+    for kind in ('zarr', 'npy', 'parquet'): assert run(*words, f'trace.{kind}', place=tmp_path).code == 0
+    trace = open_trace(tmp_path/'trace.zarr')
+    validate_trace(trace)
+    assert trace.source.values.tolist() == trace.text.values.tolist() == six and {'idea_in', 'idea', 'prefix', 'nll'} <= set(trace.data_vars)
+    assert np.allclose(np.load(tmp_path/'trace.npy'), trace.idea.values, atol=1e-5) and np.load(tmp_path/'trace.npy').shape == (6, 1, 16)
+    assert run('trace', ideas/'six', '--input', six[0], '--num-rows', '1', '--site', 'idea', '--output', 'one.zarr', place=tmp_path).code == 0
+    assert set(open_trace(tmp_path/'one.zarr').data_vars) & {'idea_in', 'idea', 'prefix'} == {'idea'}
+
+
+@pytest.mark.parametrize('name', ['six', 'between'])
+def test_check_holds_for_ideas(name, ideas, tmp_path):
+    said = run('check', ideas/name, place=tmp_path)
+    assert said.code == 0 and [line.split()[:2] for line in said.out.splitlines()] == [['holds', name] for name in ('causal', 'cached', 'padding')]
+
+
+def test_a_system_is_a_recipe_and_four_flags(server, tmp_path):
+    shown = json.loads(run('train', 'idea', '--batch-size', '8', '--learning-rate', '1e-4', '--epochs', '5', '--max-train-samples', '10000', '--show', place=tmp_path).out)
+    assert [shown['name'], *(shown['data'][name] for name in ('source', 'num_rows', 'rows_per_step', 'steps'))] == ['idea-pairs', 'samsum', 10000, 8, None]
+    assert {name: shown['training'][name] for name in ('per_device_train_batch_size', 'learning_rate', 'num_train_epochs')} == dict(per_device_train_batch_size=8, learning_rate=1e-4, num_train_epochs=5)
+    shown = json.loads(run('train', 'reasoner', '--batch-size', '24', '--learning-rate', '1e-3', '--show', place=tmp_path).out)
+    assert (shown['name'], shown['training']['per_device_train_batch_size'], shown['training']['learning_rate']) == ('reasoner-rules', 24, 1e-3)
+
+
+def test_training_an_idea_model(ideas, tmp_path):
+    "Borrowed backbones and pairs of one's own; what is left is loaded by name"
+    changes = {'data.source': str(ideas/'pairs.jsonl'), 'data.held_out': str(ideas/'pairs.jsonl'), 'data.steps': 2, 'data.eval_rows': 4, 'data.new_tokens': 8, 'data.cache': '',
+               'model.encoder_source': str(ideas/'reader'), 'model.decoder_source': str(ideas/'speaker'), 'model.latent_dim': 8, 'model.max_source_length': 24, 'model.max_target_length': 24,
+               'training.use_cpu': True, 'training.disable_tqdm': True}
+    said = run('train', 'idea', '--batch-size', '3', '--output', 'run', *[word for name, value in changes.items() for word in ('--set', f'{name}={json.dumps(value)}')], place=tmp_path)
+    assert said.code == 0, said
+    assert 'trained model in run' in said.out and 'shuffled' in said.out
+    assert run('generate', './run', '--input', six[0], '--max-length', '3', place=tmp_path).code == 0
+    assert run('check', './run', place=tmp_path).code == 0
+
+
 # ---- the leak test as a command
 
 def test_check_holds_for_a_shipped_checkpoint(server, tmp_path):
@@ -413,7 +591,7 @@ def check_a_leaking_model(place):
             logits, latents = super().thoughts(*args)
             return logits + logits.roll(-1, 1), latents
 
-    hub.load = lambda name: Leaking(LatentReasoningConfig(latent_dim=8, attn_dim=8, num_attention_heads=2, vocab_size=20, dropout=0.)).eval()
+    hub.load = lambda name, **how: Leaking(LatentReasoningConfig(latent_dim=8, attn_dim=8, num_attention_heads=2, vocab_size=20, dropout=0.)).eval()
     command(['check', 'leaking'], place, 'said')
 
 
@@ -434,12 +612,6 @@ def fetch(address):
     except urllib.error.HTTPError as error: return error.code, None
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
-
-
 def test_lab_opens_on_loopback_with_a_token_and_keeps_what_was_changed(tmp_path):
     desk, port = tmp_path/'desk', free_port()
     cli.copy_notebooks(desk)
@@ -458,7 +630,7 @@ def test_lab_opens_on_loopback_with_a_token_and_keeps_what_was_changed(tmp_path)
         assert fetch(contents)[0] == 403
         assert fetch(f'{contents}?token=wrong')[0] == 403
         status, found = fetch(f'{contents}?token={url[1]}')
-        assert status == 200 and 'trajectories.ipynb' in [entry['name'] for entry in found['content']]
+        assert status == 200 and {'interpolation.ipynb', 'trajectories.ipynb'} <= {entry['name'] for entry in found['content']}
         listening = Path('/proc/net/tcp')
         if listening.exists(): assert {line.split()[1] for line in listening.read_text().splitlines()[1:] if line.split()[1].endswith(f':{port:04X}') and line.split()[3] == '0A'} == {f'0100007F:{port:04X}'}
     finally:
@@ -466,3 +638,18 @@ def test_lab_opens_on_loopback_with_a_token_and_keeps_what_was_changed(tmp_path)
         server.wait(30)
     assert 'trajectories.ipynb is yours now' in log.read_text()
     assert mine.read_bytes() == changed
+
+
+def open_another_notebook(place):
+    "In a child: what `lab` asks of JupyterLab"
+    from jupyterlab import labapp
+    labapp.main = lambda arguments: print(*arguments, Path.cwd())
+    command(['lab', '--folder', 'desk', '--notebook', 'interpolation', '--no-browser'], place, 'said')
+
+
+def test_lab_opens_the_notebook_that_is_asked_for(server, tmp_path):
+    child = processes.Process(target=open_another_notebook, args=(tmp_path,))
+    child.start()
+    said = ended(child, tmp_path)
+    assert said.code == 0 and '/lab/tree/interpolation.ipynb' in said.out and said.out.strip().endswith('desk')
+    assert {path.name for path in (tmp_path/'desk').glob('*.ipynb')} == {'interpolation.ipynb', 'trajectories.ipynb'}

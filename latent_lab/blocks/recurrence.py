@@ -28,9 +28,10 @@ def _reference(z, u, weight, alpha, initial, mask):
     if mask is not None:              # whatever lies in the padding, even NaN, must not reach a gradient
         z = z.masked_fill(~mask[..., None], 0)
         u = u if u is None else u.masked_fill(~mask[..., None], 0)
-    h, states = initial, []
-    for t, z_t in enumerate(z.unbind(1)):
-        gate = 1. if u is None else torch.sigmoid(F.linear(h, weight) + u[:, t])
+    h, states = z.new_zeros(z.shape[0], z.shape[2]) if initial is None else initial, []
+    heard = [None]*z.shape[1] if u is None else u.unbind(1)
+    for t, (z_t, u_t) in enumerate(zip(z.unbind(1), heard)):
+        gate = 1. if u_t is None else torch.sigmoid(F.linear(h, weight) + u_t)
         new = torch.tanh((1-alpha)*h + gate*z_t)
         h = new if mask is None else torch.where(mask[:, t, None], new, h)
         states.append(h)
@@ -87,30 +88,41 @@ def _cpu_forward(z, u, columns, alpha, initial, mask, h, gate, start, stop):
             h[r, t] = state
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #7e6a9dce
-def _cpu_backward(grad, z, gate, h, weight, alpha, initial, mask, dz, ds, carry, dalpha, start, stop):
-    "Fill `dz`, `ds`, `carry` (gradient of `initial`) and `dalpha` (one row each) for rows start..stop"
-    gated, keep, lost = gate.size > 0, np.float32(1)-alpha, np.empty_like(alpha)
+def _add_to(total, lost, x):
+    "Kahan's sum, whose error does not grow with the length: the new total, and what its rounding lost"
+    y = x - lost
+    new = total + y
+    return new, (new - total) - y
+
+# %% ../../nbs/api/12_blocks.recurrence.ipynb #d798786e
+def _cpu_backward(grad, z, gate, h, weight, alpha, initial, mask, dz, ds, before, carry, sums, start, stop):
+    "Fill `dz`, `ds`, `before` (the states before each token), `carry` (gradient of `initial`) and a row of `sums` over tokens"
+    gated, keep = gate.size > 0, np.float32(1)-alpha
+    lost, total, missed = np.empty_like(alpha), np.empty_like(alpha), np.empty_like(alpha)
     for r in range(start, stop):
-        c = carry[r]
-        lost[:] = 0
+        c, leaked = carry[r], sums[0, r]
+        c[:], leaked[:], lost[:], total[:], missed[:] = 0, 0, 0, 0, 0
         for t in range(z.shape[1]-1, -1, -1):
+            past = h[r, t-1] if t > 0 else initial[r]
+            if before.size: before[r, t] = past
             if not mask[r, t]:
                 c += grad[r, t]
+                dz[r, t] = 0
+                if gated: ds[r, t] = 0
                 continue
-            before = h[r, t-1] if t > 0 else initial[r]
             for i in range(len(keep)):
                 da = (grad[r, t, i] + c[i])*(np.float32(1) - h[r, t, i]*h[r, t, i])
                 c[i] = da*keep[i]
-                y = -da*before[i] - lost[i]               # Kahan's sum: its error does not grow with the length
-                total = dalpha[r, i] + y
-                lost[i] = (total - dalpha[r, i]) - y
-                dalpha[r, i] = total
+                leaked[i], lost[i] = _add_to(leaked[i], lost[i], -da*past[i])
                 dz[r, t, i] = da
-                if gated:
-                    g = gate[r, t, i]
+            if gated:
+                for i in range(len(keep)):
+                    da, g = dz[r, t, i], gate[r, t, i]
                     dz[r, t, i] = da*g
                     ds[r, t, i] = da*z[r, t, i]*g*(np.float32(1) - g)
-            if gated: _add_matvec(c, ds[r, t], weight)
+                    total[i], missed[i] = _add_to(total[i], missed[i], ds[r, t, i])
+                _add_matvec(c, ds[r, t], weight)
+        if gated: sums[1, r] = total
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #b6ddc088
 def _jit(function, **parts):
@@ -124,7 +136,7 @@ def _jit(function, **parts):
 @functools.cache
 def _cpu_kernels():
     "The forward and the backward kernel, compiled when first called"
-    parts = dict(_expm1=_jit(_expm1), _add_matvec=_jit(_add_matvec))
+    parts = {part.__name__: _jit(part) for part in (_expm1, _add_matvec, _add_to)}
     return _jit(_cpu_forward, **parts), _jit(_cpu_backward, **parts)
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #9b30873b
@@ -160,24 +172,24 @@ def _over_rows(kernel, arrays, shape):
     if problems: raise problems[0]
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #c48fd3cf
-def _cpu_run_forward(z, u, weight, alpha, initial, mask):
-    "States and gate from the compiled kernel"
-    fresh = torch.empty_like if mask is None else torch.zeros_like            # the kernels pass padding by
-    h, gate = torch.empty_like(z), z.new_empty(0, 0, 0) if u is None else fresh(z)
-    mask = torch.ones(z.shape[:2], dtype=torch.bool) if mask is None else mask
-    columns = z.new_empty(0, 0) if weight is None else weight.t().contiguous()
-    inputs = z, gate if u is None else u, columns, alpha, initial, mask
-    _over_rows(_cpu_kernels()[0], [x.detach().numpy() for x in (*inputs, h, gate)], z.shape)
-    return h, gate
+def _spelled_out(z, alpha, initial, mask, logit):
+    "Leak, first state and mask as the compiled kernels read them"
+    return (torch.sigmoid(alpha) if logit else alpha, z.new_zeros(z.shape[0], z.shape[2]) if initial is None else initial,
+            z.new_ones(z.shape[:2], dtype=torch.bool) if mask is None else mask)
 
-def _cpu_run_backward(grad, z, gate, h, weight, alpha, initial, mask):
-    "Gradients of z, u, initial and alpha (a row each) from the compiled kernel"
-    fresh = torch.empty_like if mask is None else torch.zeros_like
-    out = fresh(z), fresh(gate), torch.zeros_like(initial), torch.zeros_like(initial)
-    mask = torch.ones(z.shape[:2], dtype=torch.bool) if mask is None else mask
+def _cpu_run_forward(z, u, weight, alpha, initial, mask, h, gate, logit):
+    "Fill states and gate with the compiled kernel"
+    columns = z.new_empty(0, 0) if weight is None else weight.t().contiguous()
+    inputs = z, gate if u is None else u, columns, *_spelled_out(z, alpha, initial, mask, logit)
+    _over_rows(_cpu_kernels()[0], [x.detach().numpy() for x in (*inputs, h, gate)], z.shape)
+
+def _cpu_run_backward(grad, z, gate, h, weight, alpha, initial, mask, dz, ds, before, dinitial, sums, logit):
+    "Fill the gradients, as `_run_backward` names them, with the compiled kernel"
+    alpha, initial, mask = _spelled_out(z, alpha, initial, mask, logit)
     weight = z.new_empty(0, 0) if weight is None else weight
+    out = dz, ds, z.new_empty(0, 0, 0) if before is None else before, torch.empty_like(initial) if dinitial is None else dinitial, sums
     _over_rows(_cpu_kernels()[1], [x.detach().numpy() for x in (grad, z, gate, h, weight, alpha, initial, mask, *out)], z.shape)
-    return out
+    if logit: sums[0] *= alpha*(1-alpha)
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #9f326caf
 _CUDA_PARTS = r"""
@@ -199,6 +211,19 @@ __device__ float hyperbolic(float x) {
     float p = fmaf(s, fmaf(s, fmaf(s, fmaf(s, -6.274237e-3f, 2.107167e-2f), -5.385231e-2f), 1.333258614e-1f), -3.333331756e-1f);
     return fabsf(x) < .55f ? fmaf(x*s, p, x) : copysignf(big, x);
 }
+
+// The leak, which may come as its logit; once a thread, so exactly rounded division is cheap enough
+__device__ float leak(float x, int logit) { return logit ? 1.f/(1.f + expf(-x)) : x; }
+
+// Kahan's sum: its error does not grow with the length
+struct Sum {
+    float total, lost;
+    __device__ void add(float x) {
+        float y = x - lost, sum = total + y;
+        lost = (sum - total) - y;
+        total = sum;
+    }
+};
 
 // Copies that do not hold up the thread, which reads them some tokens later
 __device__ void fetch(float* to, const float* from) {
@@ -272,17 +297,17 @@ __device__ Place my_place(int b, int d) {
 _CUDA_FORWARD = r"""
 extern "C" __global__ void __launch_bounds__(T, BLOCKS) forward(
     const float* z, const float* u, const float* weight, const float* alpha, const float* initial, const float* mask,
-    float* h, float* gate, int b, int n, int d) {
+    float* h, float* gate, int b, int n, int d, int logit) {
     extern __shared__ float4 far[];
     float *state = (float*)(far + FAR*T), *ring = state + 2*R*D + threadIdx.x;
     float4 near[NEAR];
     if (GATED) load_weight(near, far, weight, d, 1, d);
     Place my = my_place(b, d);
     int i = my.i, feature = my.feature;
-    float own[R], g[R], token[R], heard[R], stay = 1.f - alpha[feature];
+    float own[R], g[R], token[R], heard[R], stay = 1.f - leak(alpha[feature], logit);
     bool real[R];
-    EACH for (int r = 0; r < R; r++) state[r*D + i] = own[r] = initial[my.row[r]*d + feature];
-    auto send = [&](int t) {                            // ask for token t
+    EACH for (int r = 0; r < R; r++) state[r*D + i] = own[r] = initial ? initial[my.row[r]*d + feature] : 0.f;
+    auto send = [&](int t) {                            // ask for token t; what is sent for beyond the end is not looked at
         EACH for (int r = 0; r < R; r++) {
             float* slot = ring + (t%DEPTH*R + r)*(2+MASKED)*T;
             long long at = my.row[r]*n + min(t, n-1);
@@ -335,14 +360,16 @@ _CUDA_FORWARD_WALK = r"""
 _CUDA_BACKWARD = r"""
 extern "C" __global__ void __launch_bounds__(T, BLOCKS) backward(
     const float* grad, const float* z, const float* gate, const float* h, const float* weight, const float* alpha,
-    const float* initial, const float* mask, float* dz, float* ds, float* dinitial, float* dalpha, int b, int n, int d) {
+    const float* initial, const float* mask, float* dz, float* ds, float* before, float* dinitial, float* sums,
+    int b, int n, int d, int logit) {
     extern __shared__ float4 far[];
     float *signal = (float*)(far + FAR*T), *ring = signal + 2*R*D + threadIdx.x;
     float4 near[NEAR];
     if (GATED) load_weight(near, far, weight, d, d, 1);
     Place my = my_place(b, d);
     int i = my.i, feature = my.feature;
-    float arriving[R], slope[R], bend[R], g[R], now[R], carry[R] = {}, da[R] = {}, total[R] = {}, lost[R] = {}, stay = 1.f - alpha[feature];
+    float arriving[R], slope[R], bend[R], g[R], now[R], carry[R] = {}, da[R] = {}, stay = 1.f - leak(alpha[feature], logit);
+    Sum leaked[R] = {}, total[R] = {};                  // over the tokens: gradients of the leak and of u
     bool real[R];
     auto send = [&](int t) {                            // ask for token t
         EACH for (int r = 0; r < R; r++) {
@@ -364,11 +391,6 @@ extern "C" __global__ void __launch_bounds__(T, BLOCKS) backward(
             bend[r] = GATED && real[r] && i < d ? slot[2*T]*g[r]*(1.f-g[r]) : 0.f;
         }
     };
-    auto add = [&](int r, float x) {                    // Kahan's sum: its error does not grow with the length
-        float y = x - lost[r], sum = total[r] + y;
-        lost[r] = (sum - total[r]) - y;
-        total[r] = sum;
-    };
 """
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #742f987c
@@ -386,20 +408,27 @@ _CUDA_BACKWARD_WALK = r"""
         if (GATED) { __syncthreads(); multiply(sum, near, far, signal + t%2*R*D); }
         send(t - (DEPTH-1));                            // from here to the trade all has the time of the product
         EACH for (int r = 0; r < R; r++) {
-            add(r, -old[r]*now[r]);
+            leaked[r].add(-old[r]*now[r]);
+            if (GATED) total[r].add(dsignal[r]);
             if (my.writes[r]) {
                 long long at = (my.row[r]*n + t)*d + i;
                 dz[at] = real[r] ? da[r]*g[r] : 0.f;
                 if (GATED) ds[at] = dsignal[r];
+                if (GATED && before && t < n-1) before[at + d] = now[r];
             }
         }
         take(t-1);
         EACH for (int r = 0; r < R; r++) carry[r] = GATED ? onward[r] + trade(sum[r]) : onward[r];
     }
     EACH for (int r = 0; r < R; r++) if (my.writes[r]) {
-        add(r, -da[r]*initial[my.row[r]*d + i]);
-        dinitial[my.row[r]*d + i] = carry[r];
-        dalpha[my.row[r]*d + i] = total[r];
+        long long at = my.row[r]*d + i;
+        float first = initial ? initial[at] : 0.f;
+        leaked[r].add(-da[r]*first);
+        float a = leak(alpha[my.feature], logit);
+        sums[at] = logit ? leaked[r].total*a*(1.f-a) : leaked[r].total;
+        if (GATED) sums[(long long)b*d + at] = total[r].total;
+        if (GATED && before) before[my.row[r]*n*d + i] = first;
+        if (dinitial) dinitial[at] = carry[r];
     }
 }
 """
@@ -506,58 +535,65 @@ def _rows_alone(index:int)->float:
     known = torch.cuda.get_device_properties(index)
     return known.multi_processor_count if getattr(known, 'shared_memory_per_block_optin', 0) >= 128*1024 else float('inf')
 
-def _cuda_launch(name, shape, index, gated, masked, tensors):
+def _cuda_launch(name, tensors, z, weight, mask, logit):
     "Start a kernel on the stream that PyTorch uses"
-    b, n, d = shape
-    context, function, rows, threads, shared = _cuda_kernel(name, index, d, b > _rows_alone(index), gated, masked)
-    values = array.array('Q', [0 if x is None else x.data_ptr() for x in tensors] + [b, n, d])   # an int is the low half of eight bytes
+    (b, n, d), index = z.shape, z.get_device()
+    context, function, rows, threads, shared = _cuda_kernel(name, index, d, b > _rows_alone(index), weight is not None, mask is not None)
+    values = array.array('Q', [0 if x is None else x.data_ptr() for x in tensors] + [b, n, d, logit])   # an int is the low half of eight bytes
     first = values.buffer_info()[0]
     pointers = array.array('Q', range(first, first + 8*len(values), 8))       # the driver wants the address of each value
     stream = torch._C._cuda_getCurrentRawStream(index)
     _cuda_within(context, _driver().cuLaunchKernel, function, -(-b//rows), 1, 1, threads, 1, 1, shared, stream, pointers.buffer_info()[0], None)
 
-def _cuda_run_forward(z, u, weight, alpha, initial, mask):
-    "States and gate from the CUDA kernel"
-    h, gate = torch.empty_like(z), z.new_empty(0, 0, 0) if u is None else torch.empty_like(z)
-    _cuda_launch('forward', z.shape, z.get_device(), u is not None, mask is not None, (z, u, weight, alpha, initial, mask, h, gate))
-    return h, gate
+def _cuda_run_forward(z, u, weight, alpha, initial, mask, h, gate, logit):
+    "Fill states and gate with the CUDA kernel"
+    _cuda_launch('forward', (z, u, weight, alpha, initial, mask, h, gate), z, weight, mask, logit)
 
-def _cuda_run_backward(grad, z, gate, h, weight, alpha, initial, mask):
-    "Gradients of z, u, initial and alpha (a row each) from the CUDA kernel"
-    out = torch.empty_like(z), torch.empty_like(gate), torch.empty_like(initial), torch.empty_like(initial)
-    _cuda_launch('backward', z.shape, z.get_device(), weight is not None, mask is not None,
-                 (grad, z, gate, h, weight, alpha, initial, mask, *out))
-    return out
+def _cuda_run_backward(grad, z, gate, h, weight, alpha, initial, mask, dz, ds, before, dinitial, sums, logit):
+    "Fill the gradients, as `_run_backward` names them, with the CUDA kernel"
+    tensors = grad, z, gate, h, weight, alpha, initial, mask, dz, ds, before, dinitial, sums
+    _cuda_launch('backward', tensors, z, weight, mask, logit)
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #5ed0c902
-def _outer_sum(a, b, piece=512):
-    "Sum over k of the outer products a[k] b[k], in pieces"
-    whole = len(a) - len(a) % piece
-    if whole == 0: return a.t() @ b
-    if whole < len(a): return _outer_sum(a[:whole], b[:whole], piece) + a[whole:].t() @ b[whole:]
-    if whole > 512*piece: return sum(_outer_sum(x, y, piece) for x, y in zip(a.split(512*piece), b.split(512*piece)))
-    return torch.bmm(a.view(-1, piece, a.shape[1]).transpose(1, 2), b.view(-1, piece, b.shape[1])).sum(0)
+def _outer_sums(a, others, piece=512):
+    "For each of `others`, the sum over rows and tokens of the outer products a[r, t] other[r, t], in pieces"
+    b, n, d = a.shape
+    if n > piece or b > 1 and 4*n < piece:                # cut anew, all rows in one
+        rows, whole = [x.reshape(1, b*n, x.shape[2]) for x in (a, *others)], b*n - b*n % piece
+        parts = [x[:, :whole].view(-1, piece, x.shape[2]) for x in rows], [x[:, whole:] for x in rows]
+    elif b > 256: parts = zip(*(x.split(256) for x in (a, *others)))
+    else:
+        sums, turned = a.new_empty(len(others), b, d, others[0].shape[2]), a.transpose(1, 2)
+        for out, x in zip(sums, others): torch.bmm(turned, x, out=out)
+        return sums.sum(1)
+    return functools.reduce(torch.add, [_outer_sums(x, y, piece) for x, *y in parts if x.numel()])
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #68ac6cba
-def _run_forward(z, u, weight, alpha, initial, mask):
-    "Every state, and every gate (empty without one)"
-    run = _cuda_run_forward if z.is_cuda else _cpu_run_forward
-    return run(z, u, weight, alpha, initial, mask)
+def _run_forward(z, u, weight, alpha, initial, mask, gate=None, logit=False):
+    "Every state, and every gate (empty without one), which may be written where `u` lies"
+    run, h = _cuda_run_forward if z.is_cuda else _cpu_run_forward, torch.empty_like(z)
+    if gate is None: gate = z.new_empty(0, 0, 0) if u is None else torch.empty_like(z)
+    run(z, u, weight, alpha, initial, mask, h, gate, logit)
+    return h, gate
 
-def _run_backward(grad, z, gate, h, weight, alpha, initial, mask):
-    "Gradients of z, u, initial and alpha (a row each)"
+def _run_backward(grad, z, gate, h, weight, alpha, initial, mask, to_weight=True, to_initial=True, logit=False):
+    "Gradients of z and u, the states before each token, the gradient of `initial`, and for each row those of alpha and of b"
     run = _cuda_run_backward if z.is_cuda else _cpu_run_backward
-    return run(grad.contiguous(), z, gate, h, weight, alpha, initial, mask)
+    b, _, d = z.shape
+    dz, ds, sums = torch.empty_like(z), torch.empty_like(gate), z.new_empty(1 if weight is None else 2, b, d)
+    before = torch.empty_like(gate) if to_weight else None
+    dinitial = z.new_empty(b, d) if to_initial else None
+    run(grad.contiguous(), z, gate, h, weight, alpha, initial, mask, dz, ds, before, dinitial, sums, logit)
+    return dz, ds, before, dinitial, sums
 
-def _gradients(saved, weight_wanted, grad, run):
-    "Gradients in the order of the inputs z, u, weight, alpha, initial"
-    z, gate, h, weight, alpha, initial, mask = saved
-    dz, ds, dinitial, dalpha = run(grad, z, gate, h, weight, alpha, initial, mask)
-    dweight = None
-    if weight is not None and weight_wanted:
-        before = torch.cat([initial[:, None], h[:, :-1]], 1)
-        dweight = _outer_sum(ds.flatten(0, 1), before.flatten(0, 1))
-    return dz, ds if weight is not None else None, dweight, dalpha.sum(0), dinitial
+# %% ../../nbs/api/12_blocks.recurrence.ipynb #99f39e1a
+def _gradients(saved, wanted, grad, run):
+    "Gradients in the order of the inputs z, u, weight, alpha, initial, mask"
+    weight, (_, _, to_weight, _, to_initial, _) = saved[3], wanted
+    dz, ds, before, dinitial, sums = run(grad, *saved, to_weight, to_initial)
+    dalpha, dinitial = sums.sum(1)[0], dinitial if to_initial else None
+    if weight is None: return dz, None, None, dalpha, dinitial, None
+    return dz, ds, _outer_sums(ds, [before])[0] if to_weight else None, dalpha, dinitial, None
 
 class _LeakyGated(torch.autograd.Function):
     "The recurrence as one step of autograd"
@@ -569,48 +605,52 @@ class _LeakyGated(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad): return *_gradients(ctx.saved_tensors, ctx.needs_input_grad[2], grad, _run_backward), None
+    def backward(ctx, grad): return _gradients(ctx.saved_tensors, ctx.needs_input_grad, grad, _run_backward)
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #8b5c9c9d
 class _WholeLayer(torch.autograd.Function):
     "The recurrence, the product before it and the leak's sigmoid as one step of autograd"
     @staticmethod
     def forward(ctx, z, token_weight, bias, weight, logit, initial, mask):
-        u, alpha = F.linear(z, token_weight, bias), torch.sigmoid(logit)
-        h, gate = _run_forward(z, u, weight, alpha, initial, mask)
-        ctx.save_for_backward(z, gate, h, weight, alpha, initial, mask, token_weight)
+        u = F.linear(z, token_weight, bias)
+        h, gate = _run_forward(z, u, weight, logit, initial, mask, u, True)
+        ctx.save_for_backward(z, gate, h, weight, logit, initial, mask, token_weight)
         return h
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
         *saved, token_weight = ctx.saved_tensors
-        to_z, to_token_weight, to_bias, to_weight, to_logit = ctx.needs_input_grad[:5]
-        dz, ds, dweight, dalpha, dinitial = _gradients(saved, to_weight, grad, _run_backward)
-        rows, tokens = ds.view(-1, ds.shape[2]), saved[0].view(-1, ds.shape[2])
-        if to_z: dz.view_as(rows).addmm_(rows, token_weight)
-        dtoken_weight = _outer_sum(rows, tokens) if to_token_weight else None
-        dlogit = torch.ops.aten.sigmoid_backward(dalpha, saved[4]) if to_logit else None
-        return dz, dtoken_weight, rows.sum(0) if to_bias else None, dweight, dlogit, dinitial, None
+        to_z, to_token_weight, _, to_weight, _, to_initial, _ = ctx.needs_input_grad
+        dz, ds, before, dinitial, sums = _run_backward(grad, *saved, to_weight, to_initial, True)
+        if to_z: dz.view(-1, dz.shape[2]).addmm_(ds.view(-1, ds.shape[2]), token_weight)
+        others = [before]*to_weight + [saved[0]]*to_token_weight
+        products = iter(_outer_sums(ds, others) if others else ())
+        dweight, dtoken_weight = next(products) if to_weight else None, next(products) if to_token_weight else None
+        dlogit, dbias = sums.sum(1)
+        return dz, dtoken_weight, dbias, dweight, dlogit, dinitial, None
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #2fc20a53
 @torch.library.custom_op('latent_lab::leaky_gated', mutates_args=())
-def _forward_op(z: Tensor, u: Tensor | None, weight: Tensor | None, alpha: Tensor, initial: Tensor, mask: Tensor | None
+def _forward_op(z: Tensor, u: Tensor | None, weight: Tensor | None, alpha: Tensor, initial: Tensor | None, mask: Tensor | None
                 ) -> tuple[Tensor, Tensor]:
     return _run_forward(z, u, weight, alpha, initial, mask)
 
 @torch.library.custom_op('latent_lab::leaky_gated_backward', mutates_args=())
-def _backward_op(grad: Tensor, z: Tensor, gate: Tensor, h: Tensor, weight: Tensor | None, alpha: Tensor,
-                 initial: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _run_backward(grad, z, gate, h, weight, alpha, initial, mask)
+def _backward_op(grad: Tensor, z: Tensor, gate: Tensor, h: Tensor, weight: Tensor | None, alpha: Tensor, initial: Tensor | None,
+                 mask: Tensor | None, to_weight: bool, to_initial: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    found = _run_backward(grad, z, gate, h, weight, alpha, initial, mask, to_weight, to_initial)
+    return tuple(z.new_empty(0) if x is None else x for x in found)            # an operator's result may not be missing
 
 @_forward_op.register_fake
 def _(z, u, weight, alpha, initial, mask):
     return torch.empty_like(z), z.new_empty(0, 0, 0) if u is None else torch.empty_like(u)
 
 @_backward_op.register_fake
-def _(grad, z, gate, h, weight, alpha, initial, mask):
-    return tuple(torch.empty_like(x) for x in (z, gate, initial, initial))
+def _(grad, z, gate, h, weight, alpha, initial, mask, to_weight, to_initial):
+    (b, _, d), nothing = z.shape, z.new_empty(0)
+    return (torch.empty_like(z), torch.empty_like(gate), torch.empty_like(gate) if to_weight else nothing,
+            z.new_empty(b, d) if to_initial else nothing.clone(), z.new_empty(1 if weight is None else 2, b, d))
 
 def _remember(ctx, inputs, output):
     "Keep what the backward pass reads"
@@ -619,8 +659,7 @@ def _remember(ctx, inputs, output):
     ctx.save_for_backward(z, gate, h, weight, alpha, initial, mask)
     ctx.mark_non_differentiable(gate)
 
-_forward_op.register_autograd(lambda ctx, grad, _: (*_gradients(ctx.saved_tensors, ctx.needs_input_grad[2], grad, _backward_op), None),
-                              setup_context=_remember)
+_forward_op.register_autograd(lambda ctx, grad, _: _gradients(ctx.saved_tensors, ctx.needs_input_grad, grad, _backward_op), setup_context=_remember)
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #446f309d
 @functools.cache
@@ -683,9 +722,8 @@ def _check(z, u, weight, alpha, initial, mask):
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #f56df79c
 def _first_state(z, initial, dtype=torch.float32):
-    "The state before the first token, where the tokens are"
-    if initial is None: return z.new_zeros(z.shape[0], z.shape[2], dtype=dtype)
-    return initial.to(z.device, dtype).contiguous()
+    "The state before the first token, where the tokens are; None stands for zeros"
+    return None if initial is None else initial.to(z.device, dtype).contiguous()
 
 def _kernel_mask(z, mask):
     "The mask as the kernel reads it: floats on a GPU"
@@ -706,7 +744,7 @@ def recurrence(
     _check(z, u, weight, alpha, initial, mask)
     dtype = torch.float64 if z.dtype == torch.float64 else torch.float32     # half precision is computed in float32
     state = _first_state(z, initial, dtype)
-    if z.shape[0] == 0 or z.shape[1] == 0: return torch.zeros_like(z), state
+    if z.shape[0] == 0 or z.shape[1] == 0: return torch.zeros_like(z), z.new_zeros(z.shape[0], z.shape[2], dtype=dtype) if state is None else state
     chosen = recurrence_kernel(z, kernel)
     tokens, gate, weight, alpha = (x if x is None else x.to(dtype).contiguous() for x in (z, u, weight, alpha))
     if weight is None and gate is not None: tokens, gate = torch.sigmoid(gate)*tokens, None
@@ -767,8 +805,9 @@ def _in_one_step(layer, z):
 
 def _in_one(layer, z, initial, mask):
     "States, and the last one"
-    _check(z, None, None, layer.leak_logit, initial, mask)
-    weights = layer.from_token.weight, layer.from_token.bias, layer.from_state.weight, layer.leak_logit
+    token, logit = layer.from_token, layer.leak_logit
+    if not (initial is None and mask is None and z.shape[2] == len(logit)): _check(z, None, None, logit, initial, mask)
+    weights = token.weight, token.bias, layer.from_state.weight, logit
     h = _WholeLayer.apply(z.contiguous(), *[w.contiguous() for w in weights], _first_state(z, initial), _kernel_mask(z, mask))
     return h, h[:, -1]
 

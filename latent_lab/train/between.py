@@ -80,9 +80,10 @@ def lessons_between(
     "Points between ideas, each with the best of several sayings"
     model.eval()
     with torch.no_grad(), own_randomness(seed):
-        points = ideas_between(model, model.encode(list(texts), truncate=True), num_rows, seed)
+        points = ideas_between(model, model.encode(list(texts), truncate=True, batch_size=batch_size), num_rows, seed)
         said = [text for some in points.split(batch_size) for text in best_said(model, some, candidates, **choosing)]
     kept = [i for i, text in enumerate(said) if text.strip()]
+    if not kept: return []
     labels, points = model.target_ids([said[i] for i in kept], truncate=True), points.cpu().numpy()
     return [dict(ideas=points[i], labels=np.array(row, np.int32)) for i, row in zip(kept, labels) if row[-1] == model.eos_token_id]
 
@@ -101,7 +102,7 @@ class BetweenRows(Dataset):
     ):
         if not lessons: raise ValueError('`lessons` is empty: nothing was said between these ideas')
         texts = list(texts)
-        self.ideas, self.labels = model.encode(texts, truncate=True).float().cpu(), [np.array(row, np.int32) for row in model.target_ids(texts, truncate=True)]
+        self.ideas, self.labels = model.encode(texts, truncate=True, batch_size=256).float().cpu(), [np.array(row, np.int32) for row in model.target_ids(texts, truncate=True)]
         self.lessons, self.num_rows, self.share, self.seed, self.noise, self.sized = lessons, num_rows, share, seed, model.config.noise, model.sized
 
     def __len__(self): return self.num_rows
