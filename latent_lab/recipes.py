@@ -6,12 +6,13 @@
 __all__ = ['KINDS', 'RECIPES', 'Recipe', 'config_class', 'known_settings', 'alike', 'changed', 'mixed_rows', 'curriculum',
            'sequence_data', 'source_text', 'text_data', 'start_from', 'build_model', 'sentence_texts', 'build_idea',
            'Course', 'causal_course', 'brought_back', 'sentence_course', 'lesson_rounds', 'pair_rows', 'pair_course',
-           'pair_figures', 'hardware', 'evaluate_recipe', 'run', 'save', 'reasoner_rules', 'reasoner_tales',
-           'reasoner_shakespeare', 'idea_sentences', 'idea_facts', 'idea_pairs', 'baseline', 'get_recipe',
-           'descriptions', 'models', 'data_sets']
+           'pair_figures', 'hardware', 'evaluate_recipe', 'planned_steps', 'run', 'save', 'reasoner_rules',
+           'reasoner_tales', 'reasoner_shakespeare', 'idea_sentences', 'idea_facts', 'idea_pairs', 'baseline',
+           'get_recipe', 'descriptions', 'models', 'data_sets']
 
 # %% ../nbs/api/71_recipes.ipynb #fc9f5ce6
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -271,8 +272,10 @@ def pair_course(recipe:Recipe, args)->Course:
     model = build_idea(recipe, tokenizer)
     prepare = lambda rows: cached_features(model, tokenize_pairs(rows, model), data['cache']) if data['cache'] else tokenize_pairs(rows, model)
     rows, spoken, stages = prepare(training), prepare(held_out), []
-    if data['reconstruction_steps']: stages.append(Stage(prepare(training.map(lambda row: dict(input=row['target']))), data['reconstruction_steps'], bypass_middle=True))
-    staged = StagedRows(stages=[*stages, Stage(rows, data['steps'])], rows_per_step=data['rows_per_step'], seed=args.seed)
+    if data['reconstruction_steps']: stages.append(Stage(prepare(training.remove_columns("input").add_column("input", list(training["target"]))), data['reconstruction_steps'], bypass_middle=True))
+    steps = data['steps'] or math.ceil(args.num_train_epochs*len(rows)/data['rows_per_step'])
+    staged = StagedRows(stages=[*stages, Stage(rows, steps)], rows_per_step=data['rows_per_step'], seed=args.seed)
+    args.max_steps = len(staged)//data['rows_per_step']
     trainer = IdeaTrainer(model, args, train_dataset=staged, eval_dataset=spoken)
     return Course(trainer, lambda: pair_figures(model.eval(), spoken, held_out, data))
 
@@ -311,6 +314,14 @@ def evaluate_recipe(model, recipe:Recipe)->dict:
     return {f'streaming_loss@{block}': streaming_loss(model, held_out, block) for block in recipe.evaluation['blocks']}
 
 # %% ../nbs/api/71_recipes.ipynb #d70fcc55
+def planned_steps(
+    data:dict, # of a recipe
+)->int:        # optimizer steps; -1: as many as the epochs take
+    "How long a recipe trains"
+    if 'stages' in data: return sum(steps for _, steps in data['stages'])
+    return -1 if data['steps'] is None else data['steps'] + data.get('reconstruction_steps', 0)
+
+# %% ../nbs/api/71_recipes.ipynb #6aa67872
 def run(
     recipe:Recipe,       # what to do
     output:str|Path,     # where the trained model goes; checkpoints lie in `output/checkpoints`
@@ -321,8 +332,7 @@ def run(
     from transformers import set_seed
     from latent_lab.train.trainer import LatentArguments
     output, start = Path(output), time.time()
-    steps = recipe.data['steps'] + recipe.data.get('reconstruction_steps', 0) if 'steps' in recipe.data else sum(steps for _, steps in recipe.data['stages'])
-    args = LatentArguments(str(output/'checkpoints'), max_steps=steps, **recipe.training)
+    args = LatentArguments(str(output/'checkpoints'), max_steps=planned_steps(recipe.data), **recipe.training)
     set_seed(args.seed)
     trainer, judge, after = KINDS[recipe.data['kind']](recipe, args)
     model = trainer.model

@@ -208,7 +208,7 @@ def test_snapshot(tmp_path, browser, scheme, width):
 
 
 def test_lab_notebook(ways, browser):
-    "The lab notebook, on a shipped model: two new texts give a whole ribbon within four seconds"
+    "The lab notebook: two new texts give a whole ribbon within four seconds"
     with watched(browser) as page:
         open_notebook(page, ways, 'interpolation.ipynb')
         run_all(page)
@@ -216,10 +216,10 @@ def test_lab_notebook(ways, browser):
         expect(rows(stage)).to_have_count(11)
         expect(page.locator('.jp-StatusBar-TextItem', has_text='| Idle').first).to_be_visible(timeout=3*patience)
         before = rows(stage).nth(10).inner_text()
-        page.get_by_label('A', exact=True).first.fill('The old man sat by the fire.')
-        page.get_by_label('B', exact=True).first.fill('I would like a cup of coffee.')
+        page.get_by_label('A', exact=True).first.fill('The old dog waits at home.')
+        page.get_by_label('B', exact=True).first.fill('The big bear jumps in town.')
         started = time.monotonic()
-        expect_change(lambda: stage.evaluate('stage => stage.querySelectorAll(".ll-waiting").length === 0 && stage.querySelector(".ll-end.ll-to").textContent.includes("coffee")'), False, 'the ribbon')
+        expect_change(lambda: stage.evaluate('stage => stage.querySelectorAll(".ll-waiting").length === 0 && stage.querySelector(".ll-end.ll-to").textContent.includes("bear")'), False, 'the ribbon')
         took = time.monotonic()-started
         print(f'two new texts to a whole ribbon: {took:.1f} s')
         assert took <= 4 + .35, f'{took:.1f} s'                                # and the pause that tells typing from having typed
@@ -227,7 +227,7 @@ def test_lab_notebook(ways, browser):
         assert rows(stage).nth(10).inner_text() != before
         took = sorted(seconds_to_sentence(stage, alpha) for alpha in (0, 1, .5, 0, 1))
         assert took[2] <= .1, took
-        page.get_by_label('B', exact=True).first.fill('word '*2000)
-        expect(stage.get_by_role('alert')).to_contain_text('tokens')
+        page.get_by_label('B', exact=True).first.fill('The big unicorn jumps in town.')
+        expect(stage.get_by_role('alert')).to_contain_text('has no animal')
         assert '\n' not in stage.get_by_role('alert').inner_text()
         assert not errors_of_ours(page), page.errors
