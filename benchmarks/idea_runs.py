@@ -16,18 +16,17 @@ import time
 from pathlib import Path
 
 SEEDS = 0, 1, 2
-ROUNDS = 'data.rounds=0'
 
 def paths():
     "What makes the way between two sentences fluent"
-    alone = {'noise-0.1': ['model.noise=0.1'], 'one-slot': ['model.num_slots=1', 'model.latent_dim=256'], 'free-bits': ['model.noise=0', 'model.variational=true', 'model.normalize=false', 'model.free_bits=200', 'data.strange=0.15'],
-             'denoising': ['model.drop_words=0.1'], 'wide': ['model.latent_dim=64'], 'strange-words': ['data.strange=0.15']}
+    alone = {'plain': [], 'noise-0.1': ['model.noise=0.1', 'model.drop_words=0'], 'one-slot': ['model.num_slots=1', 'model.latent_dim=256'], 'free-bits': ['model.noise=0', 'model.variational=true', 'model.normalize=false', 'model.free_bits=200', 'data.strange=0.15'],
+             'no-denoising': ['model.drop_words=0'], 'wide': ['model.latent_dim=64'], 'strange-words': ['data.strange=0.15']}
     runs = {f'lessons/seed{seed}': ['idea-sentences', '--seed', str(seed)] for seed in SEEDS}
-    return runs | {name: ['idea-sentences', *(word for setting in [*settings, ROUNDS] for word in ('--set', setting))] for name, settings in alone.items()}
+    return runs | {name: ['idea-sentences', *(word for setting in [*settings, 'data.rounds=0'] for word in ('--set', setting))] for name, settings in alone.items()}
 
 def facts():
     "How many numbers it takes to carry four facts"
-    return {f'facts-{width}': ['idea-facts', '--set', f'model.latent_dim={width}'] for width in (8, 32, 96, 256)}
+    return {f'facts-{4*width}': ['idea-facts', '--set', f'model.latent_dim={width}'] for width in (2, 4, 8, 16, 64)}
 
 SUITES = dict(paths=paths, facts=facts)
 

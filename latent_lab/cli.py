@@ -7,8 +7,8 @@ __all__ = ['app', 'Checkpoint', 'Device', 'Backbones', 'UsageError', 'SYSTEMS', 
            'System', 'opened', 'lab_notebooks', 'copy_notebooks', 'lab', 'settings_file', 'parse_settings',
            'show_table', 'flag_settings', 'train', 'asked_for', 'continued', 'idea_said', 'generate', 'nearest_lines',
            'way_lines', 'chat_help', 'replied', 'typed_line', 'chat', 'lines_of', 'show_ribbon', 'interpolate',
-           'rows_or_texts', 'refuse_other_tokens', 'idea_record', 'write_trace', 'trace', 'evaluate', 'held_out_pairs',
-           'audit_ideas', 'audit', 'check', 'What', 'list_', 'main']
+           'rows_or_texts', 'refuse_other_tokens', 'idea_record', 'trace', 'evaluate', 'held_out_pairs', 'audit_ideas',
+           'audit', 'check', 'What', 'list_', 'main']
 
 # %% ../nbs/api/72_cli.ipynb #cd5bde52
 import hashlib
@@ -400,6 +400,7 @@ def idea_record(
     site:str|None,    # which latent to keep; None for all
 ):                    # a trace
     "The trace of an idea model"
+    from latent_lab.trace import write_trace
     sites = list(model.latent_axes)
     if not isinstance(texts, list): raise ValueError('an idea model reads texts, not made tasks: give --input or --data')
     if site not in (None, *sites): raise ValueError(f'`--site {site}`: it must be one of {", ".join(sites)}')
@@ -408,16 +409,6 @@ def idea_record(
     if site: trace = trace.drop_vars([name for name in sites if name != site]).assign_attrs(sites=[site])
     if store: write_trace(trace, store)
     return trace
-
-def write_trace(
-    trace,      # of texts, in memory
-    store:Path, # a folder that is not there yet, or empty
-):
-    "Leave a folder that `open_trace` reads: all of it, or nothing"
-    new = store.with_name(f'.{store.name}.new')
-    trace.assign_attrs(recorded=trace.sizes['example']).to_zarr(new, mode='w', zarr_format=3, consolidated=False)
-    if store.exists(): store.rmdir()
-    new.rename(store)
 
 # %% ../nbs/api/72_cli.ipynb #200e0c49
 @app.command()

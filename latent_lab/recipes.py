@@ -170,6 +170,7 @@ def build_model(
 def sentence_texts(data:dict)->tuple[list[str], list[str], str]:
     "Training sentences, held-out sentences, and running text without the held-out documents"
     from latent_lab.data.pairs import sentence_rows
+    if not data['sources']: raise ValueError('`data.sources` is empty; name some files to take sentences from, such as {"tales": "tales.txt"}')
     rows = sentence_rows(data['sources'], data['held_out'])
     every = sentence_rows(data['sources'] | data['running'], data['held_out'], min_words=1, max_words=1000)
     return list(rows['train']['text']), list(rows['held_out']['text']), ' '.join(every['train']['text'])
@@ -329,10 +330,12 @@ def run(
 )->dict:                 # what was measured, as in `result.json`
     "Train, evaluate, save"
     import time
+    import torch
     from transformers import set_seed
     from latent_lab.train.trainer import LatentArguments
     output, start = Path(output), time.time()
-    args = LatentArguments(str(output/'checkpoints'), max_steps=planned_steps(recipe.data), **recipe.training)
+    half = dict.fromkeys(('bf16', 'fp16'), False) if not torch.cuda.is_available() else {}     # on a CPU it would only be slower
+    args = LatentArguments(str(output/'checkpoints'), max_steps=planned_steps(recipe.data), **recipe.training | half)
     set_seed(args.seed)
     trainer, judge, after = KINDS[recipe.data['kind']](recipe, args)
     model = trainer.model
@@ -395,18 +398,18 @@ def idea_sentences()->Recipe:
     gpt2 = dict(model_type='gpt2', n_embd=256, n_layer=4, n_head=4, n_positions=40, initializer_range=.05)
     return Recipe(name='idea-sentences', about=idea_sentences.__doc__,
         model=dict(model_type='idea', encoder=bert, decoder=gpt2, encoder_source=None, decoder_source=None, train_encoder=True, train_decoder=True, latent_dim=32, num_slots=8,
-                   pooling='attention', prefix_len=8, noise=1.5, middle_layers=2, middle_dim=256, max_source_length=24, max_target_length=24),
+                   pooling='attention', prefix_len=8, noise=1.5, drop_words=.1, middle_layers=2, middle_dim=256, max_source_length=24, max_target_length=24),
         data=dict(kind='sentences', sources={}, running={}, held_out=.02, eval_rows=1000, vocabulary=8000, steps=8000, rows_per_step=512, runs=.5, strange=0., calm=.1, blank=.1,
                   rounds=2, lessons=8000, candidates=12, round_steps=500, round_rate=3e-4),
         training=dict(learning_rate=1e-3, weight_decay=.05, adam_beta2=.98, warmup_steps=200, per_device_train_batch_size=512, per_device_eval_batch_size=256, bf16=True,
                       dataloader_num_workers=4, logging_steps=100, save_steps=5000, max_grad_norm=1., seed=0))
 
 def idea_facts()->Recipe:
-    "A dialogue becomes an idea and the idea a summary; made dialogues whose facts are known, new small backbones"
+    "A dialogue becomes an idea and the idea a summary: made dialogues whose facts are known, new small backbones, reconstruction first"
     return replace(idea_sentences(), name='idea-facts', about=idea_facts.__doc__,
         model=idea_sentences().model | dict(encoder=idea_sentences().model['encoder'] | dict(max_position_embeddings=256), decoder=idea_sentences().model['decoder'] | dict(n_positions=64),
-                                            latent_dim=256, num_slots=1, noise=.1, max_source_length=256, max_target_length=40),
-        data=dict(kind='pairs', source='made_dialogues', held_out='', num_rows=100_000, eval_rows=1000, vocabulary=2000, cache='', steps=4000, reconstruction_steps=0, rows_per_step=256, new_tokens=40),
+                                            latent_dim=64, num_slots=4, noise=.1, drop_words=0., max_source_length=256, max_target_length=40),
+        data=dict(kind='pairs', source='made_dialogues', held_out='', num_rows=100_000, eval_rows=1000, vocabulary=2000, cache='', steps=4000, reconstruction_steps=1500, rows_per_step=256, new_tokens=40),
         training=idea_sentences().training | dict(per_device_train_batch_size=256))
 
 # %% ../nbs/api/71_recipes.ipynb #9b3d1a5f

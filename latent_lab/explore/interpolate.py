@@ -292,16 +292,19 @@ def own_nll(
     points:Float[np.ndarray, 'k s z'], # ideas
     texts:Sequence[str],               # what was said there
     through_middle:bool=True,          # or past the middle of the model
-)->list[float]:                        # nats a token; NaN where the model cannot say
+)->list[float]:                        # nats a token; NaN where nothing was said, or the model cannot say
     "How surprised a model is by its own words"
     if hasattr(model, 'nll'): return [float(x) for x in model.nll(points, texts)]
     if not hasattr(model, 'target_ids'): return [float('nan')]*len(texts)
     import torch
-    rows = model.target_ids(list(texts), truncate=True)
+    spoken, nats = [i for i, text in enumerate(texts) if text.strip()], np.full(len(texts), np.nan)
+    if not spoken: return nats.tolist()
+    rows = model.target_ids([texts[i] for i in spoken], truncate=True)
     labels = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=-100).to(model.device)
-    with torch.no_grad(): logits = model(ideas=torch.as_tensor(points).to(model.device), labels=labels, bypass_middle=not through_middle).logits
+    with torch.no_grad(): logits = model(ideas=torch.as_tensor(points)[spoken].to(model.device), labels=labels, bypass_middle=not through_middle).logits
     lost = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), reduction='none', ignore_index=-100).view_as(labels)
-    return (lost.sum(1)/(labels >= 0).sum(1)).tolist()
+    nats[spoken] = (lost.sum(1)/(labels >= 0).sum(1)).tolist()
+    return nats.tolist()
 
 # %% ../../nbs/api/61_explore.interpolate.ipynb #f882cc2b
 def say(

@@ -377,7 +377,7 @@ def plain_error(
     kind = '' if isinstance(error, ValueError) else f'{type(error).__name__}: '
     said = ' '.join(f'{kind}{error}'.split())
     said = re.sub(r'\btext (\d)\b', lambda number: f'text {letters[int(number[1]) % len(letters)]}', said)
-    return said.replace(', or pass `truncate=True`', '')
+    return said.replace(', or cut it with `truncate=True`', '')
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #8aaae02f
 class WayWiring(Interpolation):

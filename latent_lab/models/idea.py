@@ -183,9 +183,9 @@ class IdeaEncoder(nn.Module):
 
     def read(self, input_ids:Int[Tensor, 'b n'], attention_mask:Int[Tensor, 'b n']|None=None)->Float[Tensor, 'b s d']:
         "What the backbone makes of a text, pooled"
-        if attention_mask is not None: input_ids, attention_mask = pushed_left(input_ids, attention_mask)
-        hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return self.pooling(hidden, torch.ones_like(input_ids) if attention_mask is None else attention_mask)
+        if attention_mask is None: attention_mask = torch.ones_like(input_ids)
+        else: input_ids, attention_mask = pushed_left(input_ids, attention_mask)
+        return self.pooling(self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state, attention_mask)
 
     def forward(self, pooled:Float[Tensor, 'b s d'])->tuple[Float[Tensor, 'b s z'], Float[Tensor, 'b s z']|None]:
         "Features to ideas, and the log variance of each number if they are Gaussians"
@@ -289,7 +289,7 @@ def had_from(
     try:
         with quiet_loading(): yield
     except (OSError, ValueError) as error:
-        raise FileNotFoundError(f'{side} {str(source)!r} cannot be had ({str(error).strip().splitlines()[0]}); if it lies in a folder, give that: `{side}_source="/path/to/it"`') from error
+        raise FileNotFoundError(f'{side} {str(source)!r} cannot be had ({str(error).strip().splitlines()[0]}); if it lies in a folder, give that as `{side}_source`, on the command line with `--backbones`') from error
 
 # %% ../../nbs/api/43_models.idea.ipynb #917ab01b
 def quantization(
@@ -570,7 +570,7 @@ def check_lengths(
 ):
     "Raise if a text has too many tokens"
     for i, row in enumerate(rows):
-        if len(row) > most: raise ValueError(f'text {i} has {len(row)} tokens, but `{setting}` is {most}; shorten it, or pass `truncate=True`')
+        if len(row) > most: raise ValueError(f'text {i} has {len(row)} tokens, but `{setting}` is {most}; shorten it, or cut it with `truncate=True`')
 
 # %% ../../nbs/api/43_models.idea.ipynb #697e46bd
 def first_token(
@@ -722,6 +722,7 @@ class IdeaParts(IdeaGeneration, IdeaTokens, PairedBackbones, GenerationMixin):
         c = config
         self.encoder, self.middle = IdeaEncoder(self.build('encoder', encoder), c), MiddleModel(c)
         self.decoder = self.build('decoder', decoder)
+        self.decoder.config.pad_token_id = None      # it reads no padding, and the library would look for some at every token and warn; `generation_config` still knows what rows are filled up with
         words = self.decoder.get_input_embeddings()
         self.adapter = PrefixAdapter(c.latent_dim, c.prefix_len, words.embedding_dim, c.num_slots, scale=embedding_rms(words))
         for name, token in (('bos_token_id', self.bos_token_id), ('eos_token_id', self.eos_token_id)):

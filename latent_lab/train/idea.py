@@ -400,11 +400,6 @@ def spoken_scores(
     return {name: float(getattr(value, 'value', value)) for name, value in scores.items()}
 
 # %% ../../nbs/api/53_train.idea.ipynb #03915e5b
-class _Whole(dict):
-    "A batch that is never cut: features have no tokens to count, so those of the target are counted"
-    def __missing__(self, name): return self['labels']
-
-# %% ../../nbs/api/53_train.idea.ipynb #209d0095
 class IdeaTrainer(LatentTrainer):
     "The trainer of idea models: evaluation also lets the model speak, and scores it"
     def __init__(self,
@@ -419,8 +414,6 @@ class IdeaTrainer(LatentTrainer):
         super().__init__(model, args, **kwargs)
         self.score, self.score_rows, self.generation, self.spoken_about = score, score_rows, generation or {}, None
         if self.args.backprop_length is not None: raise ValueError('`backprop_length` cuts long sequences, and an idea has no length; leave it out')
-
-    def training_step(self, model, inputs, num_items_in_batch=None): return super().training_step(model, _Whole(inputs), num_items_in_batch)
 
     def floating_point_ops(self, inputs): return 0          # the library would count every weight as trained and every token as read
 

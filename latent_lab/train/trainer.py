@@ -250,8 +250,7 @@ def segments(
     length:int|None,          # tokens a segment; None for all
 )->list[dict[str, Tensor]]:   # the batch in pieces, with `shift_labels` in place of `labels`
     "Cut a batch along its tokens"
-    n = inputs['input_ids'].shape[1]
-    if length is None or n <= length: return [inputs]
+    if length is None or (n := inputs['input_ids'].shape[1]) <= length: return [inputs]
     whole = {name: value for name, value in inputs.items() if name != 'labels'}
     whole['shift_labels'] = torch.nn.functional.pad(inputs['labels'][:, 1:], (0, 1), value=-100)
     def cut(name, value, start):
