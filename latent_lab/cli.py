@@ -541,8 +541,7 @@ def list_(what:Annotated[Optional[What], typer.Argument(help='One of these; ever
 # %% ../nbs/api/72_cli.ipynb #d386f6f4
 def main():
     "The entry point: mistakes become one line"
-    os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
-    os.environ.setdefault('TRANSFORMERS_VERBOSITY', 'error')
+    for name, value in dict(TOKENIZERS_PARALLELISM='false', TRANSFORMERS_VERBOSITY='error', HF_HUB_VERBOSITY='error').items(): os.environ.setdefault(name, value)
     try: code = app(standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort): code = 130
     except (UsageError, ValueError, TypeError, OSError, RuntimeError, ArithmeticError, ImportError) as error:
