@@ -5,16 +5,17 @@
 # %% auto #0
 __all__ = ['KINDS', 'RECIPES', 'Recipe', 'config_class', 'known_settings', 'alike', 'changed', 'mixed_rows', 'curriculum',
            'sequence_data', 'source_text', 'text_data', 'start_from', 'build_model', 'sentence_texts', 'build_idea',
-           'Course', 'causal_course', 'brought_back', 'sentence_course', 'lesson_rounds', 'pair_rows', 'pair_course',
-           'pair_figures', 'hardware', 'evaluate_recipe', 'planned_steps', 'run', 'save', 'reasoner_rules',
-           'reasoner_tales', 'reasoner_shakespeare', 'idea_sentences', 'idea_facts', 'idea_pairs', 'baseline',
-           'get_recipe', 'descriptions', 'models', 'data_sets']
+           'Course', 'causal_course', 'sequence_figures', 'text_figures', 'brought_back', 'sentence_course',
+           'lesson_rounds', 'pair_rows', 'pair_course', 'pair_figures', 'hardware', 'planned_steps', 'run', 'save',
+           'reasoner_rules', 'reasoner_tales', 'reasoner_shakespeare', 'idea_sentences', 'idea_facts', 'idea_pairs',
+           'baseline', 'get_recipe', 'descriptions', 'models', 'data_sets']
 
 # %% ../nbs/api/71_recipes.ipynb #fc9f5ce6
 import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -138,11 +139,11 @@ def text_data(data:dict, seed:int):
 def start_from(
     start:str,     # a shipped checkpoint, a folder, or a Hub id
     settings:dict, # what the recipe says of its model
-    tokenizer,     # of the recipe's data
+    tokenizer=None, # of the recipe's data; None: the checkpoint brings its own
 ):                 # a trained model on the CPU
     "A checkpoint to go on from, if it fits the recipe"
     model = hub.load(start)
-    if len(tokenizer) != model.config.vocab_size: raise ValueError(f'`model.start` is {start!r}, with a vocabulary of {model.config.vocab_size}; the data of this recipe have {len(tokenizer)}')
+    if tokenizer is not None and len(tokenizer) != model.config.vocab_size: raise ValueError(f'`model.start` is {start!r}, with a vocabulary of {model.config.vocab_size}; the data of this recipe have {len(tokenizer)}')
     for name, value in settings.items():
         if (found := getattr(model.config, name, None)) != value: raise ValueError(f'`model.start` is {start!r}, whose `{name}` is {found!r}; this recipe says {value!r}')
     return model
@@ -181,15 +182,12 @@ def build_idea(
 ):                  # a model on the CPU
     "The idea model a recipe asks for"
     from latent_lab.models.idea import IdeaConfig, IdeaForConditionalGeneration
-    settings = {name: value for name, value in recipe.model.items() if name not in ('model_type', 'start')}
-    if recipe.model.get('start'): return start_from(recipe.model['start'], {name: value for name, value in settings.items() if name not in ('encoder', 'decoder')}, tokenizer)
-    if tokenizer is None:
-        sides = settings.pop('encoder_source'), settings.pop('decoder_source')
-        return IdeaForConditionalGeneration.from_backbones(*sides, **{name: value for name, value in settings.items() if name not in ('encoder', 'decoder')})
+    settings = {name: value for name, value in recipe.model.items() if name not in ('model_type', 'start', 'encoder', 'decoder')}
+    if recipe.model.get('start'): return start_from(recipe.model['start'], settings)
+    if tokenizer is None: return IdeaForConditionalGeneration.from_backbones(settings.pop('encoder_source'), settings.pop('decoder_source'), **settings)
     words = dict(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
-    settings['encoder'] = settings['encoder'] | words
-    settings['decoder'] = settings['decoder'] | words | dict(bos_token_id=None, eos_token_id=tokenizer.eos_token_id)
-    model = IdeaForConditionalGeneration(IdeaConfig(mask_token_id=tokenizer.unk_token_id, **settings))
+    sides = dict(encoder=recipe.model['encoder'] | words, decoder=recipe.model['decoder'] | words | dict(bos_token_id=None, eos_token_id=tokenizer.eos_token_id))
+    model = IdeaForConditionalGeneration(IdeaConfig(mask_token_id=tokenizer.unk_token_id, **sides, **settings))
     model.tokenizer = model.decoder_tokenizer = tokenizer
     return model
 
@@ -200,13 +198,27 @@ class Course(NamedTuple):
     judge:Callable[[], dict]    # the figures at the end
     after:Callable[[], dict] = dict # what follows the training; figures on the way
 
-def causal_course(recipe:Recipe, args)->Course:
-    "A causal model on made sequences or on a text"
+def causal_course(recipe:Recipe, args, rows:Callable, figures:Callable)->Course:
+    "A causal model on the rows that `rows` makes, judged by `figures`"
     from latent_lab.train.trainer import LatentTrainer, PadRows
-    training, held_out, tokenizer = (sequence_data if recipe.data['kind'] == 'sequences' else text_data)(recipe.data, args.seed)
+    training, held_out, tokenizer = rows(recipe.data, args.seed)
     model = build_model(recipe, tokenizer)
     trainer = LatentTrainer(model, args, train_dataset=training, eval_dataset=held_out, data_collator=PadRows(pad_token_id=tokenizer.pad_token_id or 0, vocab_size=len(tokenizer)))
-    return Course(trainer, lambda: evaluate_recipe(model.eval(), recipe))
+    return Course(trainer, lambda: figures(model.eval(), recipe))
+
+def sequence_figures(model, recipe:Recipe)->dict:
+    "Each task at each length, beside the ideal reader"
+    from latent_lab.train.reasoner import evaluate_task
+    want = recipe.evaluation
+    return {f'{line["task"]}@{line["length"]}': line for task in recipe.data['tasks'] for line in evaluate_task(model, task, want['lengths'], want['num_rows'])}
+
+def text_figures(model, recipe:Recipe)->dict:
+    "The loss on the held-out tenth, read in one go"
+    import torch
+    from latent_lab.data.text import split_text
+    from latent_lab.train.reasoner import streaming_loss
+    held_out = torch.tensor(model.tokenizer(split_text(source_text(recipe.data), validation=0.1)[1])['input_ids'])
+    return {f'streaming_loss@{block}': streaming_loss(model, held_out, block) for block in recipe.evaluation['blocks']}
 
 # %% ../nbs/api/71_recipes.ipynb #9e5ed71a
 def brought_back(
@@ -293,7 +305,8 @@ def pair_figures(model, rows, held_out, data:dict)->dict:
         for control in CONTROLS: figures[f'audit@{control}'] |= recovered_facts(said[control], held_out)
     return figures
 
-KINDS = dict(sequences=causal_course, text=causal_course, sentences=sentence_course, pairs=pair_course)
+KINDS = dict(sequences=partial(causal_course, rows=sequence_data, figures=sequence_figures), text=partial(causal_course, rows=text_data, figures=text_figures),
+             sentences=sentence_course, pairs=pair_course)
 
 # %% ../nbs/api/71_recipes.ipynb #19ac9ca4
 def hardware()->dict:
@@ -302,17 +315,6 @@ def hardware()->dict:
     import torch, transformers
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return dict(gpu=gpu, cpu=platform.processor() or platform.machine(), python=platform.python_version(), torch=torch.__version__, transformers=transformers.__version__)
-
-def evaluate_recipe(model, recipe:Recipe)->dict:
-    "The figures a recipe asks for at the end"
-    from latent_lab.data.text import split_text
-    from latent_lab.train.reasoner import evaluate_task, streaming_loss
-    import torch
-    if recipe.data['kind'] == 'sequences':
-        want = recipe.evaluation
-        return {f'{line["task"]}@{line["length"]}': line for task in recipe.data['tasks'] for line in evaluate_task(model, task, want['lengths'], want['num_rows'])}
-    held_out = torch.tensor(model.tokenizer(split_text(source_text(recipe.data), validation=0.1)[1])['input_ids'])
-    return {f'streaming_loss@{block}': streaming_loss(model, held_out, block) for block in recipe.evaluation['blocks']}
 
 # %% ../nbs/api/71_recipes.ipynb #d70fcc55
 def planned_steps(

@@ -224,7 +224,10 @@ struct Sum {
         total = sum;
     }
 };
+"""
 
+# %% ../../nbs/api/12_blocks.recurrence.ipynb #23fd673b
+_CUDA_FETCH = r"""
 // Copies that do not hold up the thread, which reads them some tokens later
 __device__ void fetch(float* to, const float* from) {
     asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" :: "r"((unsigned)__cvta_generic_to_shared(to)), "l"(from) : "memory");
@@ -516,7 +519,7 @@ def _cuda_within(context, function, *args):
 def _cuda_kernel(name:str, index:int, width:int, pairs:bool, gated:bool, masked:bool):
     "What a launch needs: context, function, rows and threads of a block, bytes of shared memory"
     layout, known = _cuda_layout(width, pairs, gated, masked), torch.cuda.get_device_properties(index)
-    source = (_CUDA_PARTS + _CUDA_PRODUCT + _CUDA_TRADE + _CUDA_FORWARD + _CUDA_FORWARD_WALK + _CUDA_BACKWARD + _CUDA_BACKWARD_WALK)
+    source = (_CUDA_PARTS + _CUDA_FETCH + _CUDA_PRODUCT + _CUDA_TRADE + _CUDA_FORWARD + _CUDA_FORWARD_WALK + _CUDA_BACKWARD + _CUDA_BACKWARD_WALK)
     defined = [f'-D{key}={value}' for key, value in layout.items()]
     code = _cuda_compile(source, [f'--gpu-architecture=sm_{known.major}{known.minor}', '--std=c++17', *defined])
     driver, device, shared = _driver(), ctypes.c_int(), _cuda_shared(name, layout)

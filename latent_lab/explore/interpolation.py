@@ -6,8 +6,8 @@
 __all__ = ['stop_colors', 'letters', 'InterpolationView', 'known_ideas', 'Reader', 'Passage', 'begin', 'points_at', 'read_at',
            'way_map', 'read_pushed', 'way_colors', 'near_texts', 'row_facts', 'short', 'draw_company', 'draw_readings',
            'draw_way', 'describe_passage', 'pushed_rows', 'passage_frame', 'WayState', 'WayStage', 'Journey',
-           'Interpolation', 'text_box', 'way_controls', 'plain_error', 'WayWiring', 'WayWorker', 'WayButtons',
-           'InterpolationExplorer']
+           'Interpolation', 'text_box', 'way_controls', 'plain_error', 'WayWiring', 'WayServing', 'WayWorker',
+           'WayButtons', 'InterpolationExplorer']
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #99126bfe
 import html
@@ -381,7 +381,7 @@ def plain_error(
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #8aaae02f
 class WayWiring(Interpolation):
-    "From a control to the page; needs `boxes`, `controls`, `stage` and `latest`"
+    "From a control to what is wanted; needs `boxes`, `controls`, `stage` and `latest`"
     error, sharpening, patience = None, False, 1.   # the last exception; is every change wanted?; seconds a reader waits for a whole ribbon
 
     @property
@@ -402,7 +402,10 @@ class WayWiring(Interpolation):
         self.latest.last = time.monotonic()
         self.ask()
 
-    def settle(self, timeout:float=60.)->'WayWiring':
+# %% ../../nbs/api/65_explore.interpolation.ipynb #a3a34488
+class WayServing(WayWiring):
+    "From what is wanted to the page"
+    def settle(self, timeout:float=60.)->'WayServing':
         "Wait for the worker; raise what went wrong, if anything did"
         self.latest.settle(timeout)
         if self.error is not None: raise self.error
@@ -424,7 +427,7 @@ class WayWiring(Interpolation):
             if not self.latest.stale: self.stage.busy = ''
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #c418c06b
-class WayWorker(WayWiring):
+class WayWorker(WayServing):
     "What the wiring asks for"
     def travel(self, view:InterpolationView):
         "Go another way; ends first if it will take long"
