@@ -1,93 +1,128 @@
 """Train and measure the runs behind the idea model's experiments, spread over the GPUs of one machine.
 
-    python benchmarks/idea_runs.py train paths facts --sources sources.json --gpus 0 1 2 3
+    python benchmarks/idea_runs.py train paths facts --sources sources.json --gpus 0 1
+    python benchmarks/idea_runs.py train pairs --pairs . --backbones backbones
     python benchmarks/idea_runs.py judge --judge HuggingFaceTB/SmolLM2-135M-Instruct
 
-`train` runs one `latent-lab train ...` command a run, and then lets the trained model say what lies between held-out sentences (`ways.json`). `judge` reads those
-sentences, and held-out ones beside them, with a language model that has seen neither, and gathers everything in `OUTPUT/runs.json`. `sources.json` holds the settings
-`data.sources` and `data.running`: files by name.
+`train` runs one `latent-lab train ...` command a run; a model of sentences then says what lies between held-out ones (`ways.json`). `judge` reads those sentences, and held-out
+ones beside them, with a language model that has seen neither, and gathers everything in `OUTPUT/runs.json`. `sources.json` holds the setting `data.sources`: files by name. `--pairs` is
+a folder with `samsum_train.jsonl.gz`, `samsum_valid.jsonl.gz` and the same of dialogsum; `--backbones` one with copies of all-MiniLM-L6-v2 and SmolLM2-135M-Instruct, if the Hub is out of reach.
 """
 import argparse
 import json
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
+
+import numpy as np
+from reasoner_runs import train
 
 SEEDS = 0, 1, 2
 
-def paths():
-    "What makes the way between two sentences fluent"
-    alone = {'plain': [], 'noise-0.1': ['model.noise=0.1', 'model.drop_words=0'], 'one-slot': ['model.num_slots=1', 'model.latent_dim=256'], 'free-bits': ['model.noise=0', 'model.variational=true', 'model.normalize=false', 'model.free_bits=200', 'data.strange=0.15'],
-             'no-denoising': ['model.drop_words=0'], 'wide': ['model.latent_dim=64'], 'strange-words': ['data.strange=0.15']}
-    runs = {f'lessons/seed{seed}': ['idea-sentences', '--seed', str(seed)] for seed in SEEDS}
-    return runs | {name: ['idea-sentences', *(word for setting in [*settings, 'data.rounds=0'] for word in ('--set', setting))] for name, settings in alone.items()}
+def command(recipe, seed=0, **settings):
+    "Words of a command line; settings are written with two underscores for the point"
+    return [recipe, '--seed', str(seed), *(word for name, value in settings.items() for word in ('--set', f'{name.replace("__", ".")}={json.dumps(value) if not isinstance(value, str) else value}'))]
 
-def facts():
+def sentences(options, seed=0, **settings):
+    return [*command('idea-sentences', seed, **settings), '--config', options.sources]
+
+def paths(options):
+    "What makes the way between two sentences fluent: models without lessons"
+    plain = dict(data__rounds=0, model__noise=.1, model__drop_words=0.)
+    changes = {'plain': {}, 'one-slot': dict(model__num_slots=1, model__latent_dim=256), 'free-bits': dict(model__noise=0., model__variational=True, model__normalize=False, model__free_bits=200., model__kl_weight=.05),
+               'wide': dict(model__latent_dim=64, model__noise=1.5, model__drop_words=.1), 'strange-words': dict(data__strange=.15)}
+    return {name: sentences(options, **plain | change) for name, change in changes.items()}
+
+def lessons(options):
+    "Noise and hidden words, and lessons from between ideas after them"
+    return {f'lessons-{noise}-{hidden}': sentences(options, model__noise=noise, model__drop_words=hidden) for noise, hidden in ((1.5, .1), (1., .05), (1.5, 0.))}
+
+def shipped(options):
+    "The recipe as it is"
+    return {f'shipped/seed{seed}': sentences(options, seed) for seed in SEEDS}
+
+def facts(options):
     "How many numbers it takes to carry four facts"
-    return {f'facts-{4*width}': ['idea-facts', '--set', f'model.latent_dim={width}'] for width in (2, 4, 8, 16, 64)}
+    widths = {f'facts-{width}': dict(model__latent_dim=width) for width in (64, 16, 8, 32)}
+    return {f'facts-256/seed{seed}': command('idea-facts', seed) for seed in SEEDS} | {name: command('idea-facts', **change) for name, change in widths.items()}
 
-SUITES = dict(paths=paths, facts=facts)
+def borrowed(options):
+    "Where the two backbones are"
+    return {} if not options.backbones else dict(model__encoder_source=f'{options.backbones}/all-MiniLM-L6-v2', model__decoder_source=f'{options.backbones}/SmolLM2-135M-Instruct')
 
+def pairs(options):
+    "What 256 numbers carry of a real dialogue, and how it grows"
+    def one(name, seed=0, **settings):
+        usual = borrowed(options) | dict(model__backbone_dtype='bfloat16', data__source=f'{options.pairs}/{name}_train.jsonl.gz', data__held_out=f'{options.pairs}/{name}_valid.jsonl.gz',
+                                         data__steps=1500, data__reconstruction_steps=500, data__rows_per_step=64, training__per_device_train_batch_size=64, training__learning_rate=1e-3, training__bf16=True)
+        return command('idea-pairs', seed, **usual | settings)
+    grown = {f'width-{width}': dict(model__latent_dim=width, model__compression_dim=max(512, width)) for width in (16, 64, 1024)}
+    grown |= {f'slots-{slots}': dict(model__num_slots=slots, model__pooling='attention', data__cache='') for slots in (4, 16)} | {f'prefix-{length}': dict(model__prefix_len=length) for length in (2, 40)}
+    return {f'{name}/seed{seed}': one(name, seed) for seed in SEEDS for name in ('dialogsum', 'samsum')} | {f'dialogsum/{name}': one('dialogsum', **change) for name, change in grown.items()}
+
+def smollm(options):
+    "Heads alone, between two borrowed backbones"
+    return {'idea-smollm': [*command('idea-smollm', **borrowed(options)), '--config', options.sources]}
+
+SUITES = dict(paths=paths, lessons=lessons, shipped=shipped, facts=facts, pairs=pairs, smollm=smollm)
+
+
+def held_out_pairs(texts, num_pairs):
+    "Texts to go between: neighbours among the held-out ones, which are all from the first of the sources, and any two"
+    order = np.random.default_rng(0).permutation(len(texts))[:2*num_pairs].reshape(-1, 2)
+    return {'neighbours': list(zip(texts[:2*num_pairs:2], texts[1:2*num_pairs:2])), 'any two': [(texts[i], texts[j]) for i, j in order]}
 
 def ways(folder, num_pairs=120):
-    "What a trained model says between held-out sentences, at once and as the best of eight"
+    "What a trained model says between held-out sentences, at once and as the best of several; before its lessons too, if it had any"
     import torch
     from latent_lab.data.pairs import sentence_rows
     from latent_lab.models.idea import IdeaForConditionalGeneration
     from latent_lab.train.between import said_on_the_way
     recipe = json.loads((folder/'recipe.json').read_text())
-    model = IdeaForConditionalGeneration.from_pretrained(folder).to('cuda' if torch.cuda.is_available() else 'cpu').eval()
+    load = lambda place: IdeaForConditionalGeneration.from_pretrained(place).float().to('cuda' if torch.cuda.is_available() else 'cpu').eval()
+    models, before = {'': load(folder)}, folder/'checkpoints'/f'checkpoint-{recipe["data"]["steps"]}'
+    if recipe['data']['rounds'] and before.exists(): models['before the lessons, '] = load(before)
+    tokenizer = models[''].tokenizer
     held_out = list(sentence_rows(recipe['data']['sources'], recipe['data']['held_out'])['held_out']['text'])
-    held_out = [text for text in held_out if len(model.decoder_tokenizer(text)['input_ids']) < model.config.max_source_length]
-    pairs = list(zip(held_out[:2*num_pairs:2], held_out[1:2*num_pairs:2]))
-    said = {str(k): said_on_the_way(model, pairs, candidates=k) for k in (1, 8)}
-    (folder/'ways.json').write_text(json.dumps(dict(pairs=pairs, held_out=held_out[:1000], said=said)))
+    held_out = [text for text in held_out if len(tokenizer(text)['input_ids']) < models[''].config.max_source_length]
+    said = {}
+    for which, pairs in held_out_pairs(held_out, num_pairs).items():
+        for when, model in models.items():
+            model.tokenizer = model.decoder_tokenizer = tokenizer
+            said |= {f'{which}, {when}best of {k}': said_on_the_way(model, pairs, candidates=k) for k in (1, 8, 16)}
+    some = np.random.default_rng(1).permutation(len(held_out))[:1000]
+    (folder/'ways.json').write_text(json.dumps(dict(held_out=[held_out[i] for i in some], said=said)))
 
 
-def train(suites, sources, gpus, output, each, seconds):
-    "All runs, `each` at a time on every GPU"
-    waiting = {name: command for suite in suites for name, command in SUITES[suite]().items()}
-    busy, end, slots = {}, time.time()+seconds, [gpu for _ in range(each) for gpu in gpus]
-    while (waiting or busy) and time.time() < end:
-        for name, (process, gpu) in list(busy.items()):
-            if process.poll() is not None: slots.append(gpu); del busy[name]; print(f'{time.strftime("%X")} {name}: exit {process.returncode}', flush=True)
-        while waiting and slots:
-            name, gpu = next(iter(waiting)), slots.pop(0)
-            command, folder = waiting.pop(name), output/name
-            folder.mkdir(parents=True, exist_ok=True)
-            words = [*command, *(['--config', sources] if command[0] == 'idea-sentences' else []), '--output', str(folder)]
-            script = f'import sys; sys.argv[0] = "latent-lab"; from latent_lab.cli import main\ntry: main()\nexcept SystemExit as stop:\n if stop.code: raise\n'
-            if command[0] == 'idea-sentences': script += f'from pathlib import Path; sys.path.insert(0, {str(Path(__file__).parent)!r}); import idea_runs; idea_runs.ways(Path({str(folder)!r}))'
-            environment = os.environ | dict(CUDA_VISIBLE_DEVICES=str(gpu), OMP_NUM_THREADS='2', TOKENIZERS_PARALLELISM='false')
-            busy[name] = subprocess.Popen([sys.executable, '-c', script, 'train', *words], env=environment, stdout=open(folder/'log.txt', 'w'), stderr=subprocess.STDOUT), gpu
-        time.sleep(1)
-    for name, (process, _) in busy.items(): process.kill(); print(f'{name}: stopped, out of time')
+def then(output, name, words):
+    "What a run does when it has been trained"
+    if words[0] != 'idea-sentences': return ''
+    return f'import sys; from pathlib import Path; sys.path.insert(0, {str(Path(__file__).parent)!r}); import idea_runs; idea_runs.ways(Path({str(output/name)!r}))'
 
 
-def judge(output, name):
+def judge(output, name, runs):
     "How many inner sentences of each run are as fluent as held-out ones, and everything that was measured, in one file"
+    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from latent_lab.train.audit import as_fluent, perplexity
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(name).float().eval(), AutoTokenizer.from_pretrained(name)
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(name).float().to('cuda' if torch.cuda.is_available() else 'cpu').eval(), AutoTokenizer.from_pretrained(name)
     found, known = {}, {}
     read = lambda texts: perplexity([text if text.strip() else '.' for text in texts], model, tokenizer)
     for file in sorted(output.glob('**/result.json')):
         run, folder = str(file.parent.relative_to(output)), file.parent
+        if run not in runs: continue
         result, recipe = json.loads(file.read_text()), json.loads((folder/'recipe.json').read_text())
         log = [{k: entry[k] for k in ('step', 'loss', 'eval_loss') if k in entry} for entry in result['log'] if 'loss' in entry or 'eval_loss' in entry]
-        found[run] = dict(command=' '.join(['latent-lab train', *{name: command for suite in SUITES.values() for name, command in suite().items()}.get(run, [])]), recipe=recipe, figures=result['figures'], hardware=result['hardware'], log=log)
+        found[run] = dict(command=' '.join(['latent-lab train', *runs[run]]), recipe=recipe, figures=result['figures'], hardware=result['hardware'], log=log)
         if not (folder/'ways.json').exists(): continue
         told = json.loads((folder/'ways.json').read_text())
         key = json.dumps(told['held_out'][:5])
         if key not in known: known[key] = read(told['held_out'])
-        for k, said in told['said'].items():
+        for how, said in told['said'].items():
             surprise = read([text for way in said for text in way[1:-1]])
             fluent = as_fluent(surprise, known[key]).reshape(len(said), -1)
-            found[run]['figures'][f'between@{k}'] = dict(candidates=int(k), fluent=fluent.mean().item(), by_place=fluent.mean(0).round(4).tolist(), median=float(sorted(surprise)[len(surprise)//2]),
+            found[run]['figures'][f'between, {how}'] = dict(fluent=fluent.mean().item(), by_place=fluent.mean(0).round(4).tolist(), median=float(sorted(surprise)[len(surprise)//2]),
                                                         held_out_95=float(sorted(known[key])[int(.95*len(known[key]))]), texts=sum(len(set(way)) for way in said)/len(said))
-            found[run]['examples'] = said[:6]
+            found[run].setdefault('examples', {})[how] = said[:6]
+        file.write_text(json.dumps(result, indent=1))
         print(run, {k: v for k, v in found[run]['figures'].items() if k.startswith(('between', 'bleu', 'shuffled', 'before'))}, flush=True)
     (output/'runs.json').write_text(json.dumps(found))
 
@@ -96,15 +131,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('what', choices=['train', 'judge'])
     parser.add_argument('suites', nargs='*', help=', '.join(SUITES))
-    parser.add_argument('--sources', default='sources.json')
+    parser.add_argument('--sources', default='sources.json', help='a file with the setting data.sources')
+    parser.add_argument('--pairs', default='.', help='the folder of samsum and dialogsum')
+    parser.add_argument('--backbones', help='the folder of MiniLM and SmolLM2 (default: the Hub)')
     parser.add_argument('--gpus', nargs='+', default=['0'])
-    parser.add_argument('--each', type=int, default=3, help='runs at a time on each GPU')
+    parser.add_argument('--per-gpu', type=int, default=3, help='runs at once on each GPU')
     parser.add_argument('--seconds', type=float, default=1e9, help='stop what is not done by then')
     parser.add_argument('--judge', default='HuggingFaceTB/SmolLM2-135M-Instruct', help='a causal language model: Hub id or folder')
     parser.add_argument('--output', type=Path, default=Path('idea_runs'))
-    args = parser.parse_args()
-    if args.what == 'train': train(args.suites, args.sources, args.gpus, args.output, args.each, args.seconds)
-    else: judge(args.output, args.judge)
+    options = parser.parse_args()
+    runs = {name: words for suite in options.suites or SUITES for name, words in SUITES[suite](options).items()}
+    if options.what == 'train': train(runs, options.output, options.gpus, options.per_gpu, options.seconds, lambda name: then(options.output, name, runs[name]))
+    else: judge(options.output, options.judge, runs)
 
 
 if __name__ == '__main__': main()

@@ -62,13 +62,30 @@ def curriculum(source):
 SUITES = dict(mixed=mixed, rules=rules, wider=wider, shakespeare=shakespeare, regularization=regularization, baselines=baselines, ablation=ablation, curriculum=curriculum)
 
 
-def start(command, folder, gpu):
-    "One training process on one GPU"
+def start(command, folder, gpu, then=''):
+    "One training process on one GPU; `then` is Python that it runs at the end"
     folder.mkdir(parents=True, exist_ok=True)
-    words = ['train', *command, '--output', str(folder)]
+    script = f'from latent_lab.cli import main\ntry: main()\nexcept SystemExit as end:\n    if end.code: raise\n{then}'
     environment = os.environ | dict(CUDA_VISIBLE_DEVICES=str(gpu), OMP_NUM_THREADS='2', TOKENIZERS_PARALLELISM='false')
-    return subprocess.Popen([sys.executable, '-c', 'from latent_lab.cli import main; main()', *words], env=environment,
-                            stdout=open(folder/'log.txt', 'w'), stderr=subprocess.STDOUT)
+    return subprocess.Popen([sys.executable, '-c', script, 'train', *command, '--output', str(folder)], env=environment, stdout=open(folder/'log.txt', 'w'), stderr=subprocess.STDOUT)
+
+
+def train(runs, output, gpus, per_gpu, seconds, then=lambda name: ''):
+    "All runs that have not ended yet, so many at a time on every GPU"
+    waiting = [name for name in runs if not (output/name/'result.json').exists()]
+    slots, begun = {(gpu, i): None for i in range(per_gpu) for gpu in gpus}, time.time()
+    while (waiting or any(slots.values())) and time.time()-begun < seconds:
+        for slot, running in slots.items():
+            if running and running[1].poll() is not None:
+                name, process = running
+                print(f'{time.time()-begun:6.0f} s  {name}  ' + ('done' if process.returncode == 0 else 'FAILED: ' + (output/name/'log.txt').read_text()[-600:]), flush=True)
+                slots[slot] = running = None
+            if running is None and waiting:
+                name = waiting.pop(0)
+                slots[slot] = name, start(runs[name], output/name, slot[0], then(name))
+        time.sleep(.5)
+    for running in slots.values():
+        if running: running[1].kill(); print(f'stopped {running[0]}')
 
 
 def gather(runs, output):
@@ -94,20 +111,7 @@ def main():
     parser.add_argument('--seconds', type=float, default=1e9, help='stop after so long')
     options = parser.parse_args()
     runs = {k: v for suite in options.suites for k, v in SUITES[suite](options.source).items()}
-    waiting = [name for name in runs if not (options.output/name/'result.json').exists()]
-    slots, begun = {(gpu, i): None for i in range(options.per_gpu) for gpu in options.gpus}, time.time()
-    while (waiting or any(slots.values())) and time.time()-begun < options.seconds:
-        for slot, running in slots.items():
-            if running and running[1].poll() is not None:
-                name, process = running
-                print(f'{time.time()-begun:6.0f} s  {name}  ' + ('done' if process.returncode == 0 else 'FAILED: ' + (options.output/name/'log.txt').read_text()[-600:]), flush=True)
-                slots[slot] = running = None
-            if running is None and waiting:
-                name = waiting.pop(0)
-                slots[slot] = name, start(runs[name], options.output/name, slot[0])
-        time.sleep(.5)
-    for running in slots.values():
-        if running: running[1].kill(); print(f'stopped {running[0]}')
+    train(runs, options.output, options.gpus, options.per_gpu, options.seconds)
     gather(runs, options.output)
 
 

@@ -5,10 +5,11 @@
 
 Every round times each contender, forward and backward, with gradients for the tokens and for all weights; the
 figure is the median over the rounds. On a GPU calls follow each other without waiting, as in training, up to ten in 20 ms; the time of a
-call that is waited for is stored beside it. `ours` is the whole layer, the product W_z z + b included, as it is in the rivals; `ours (function)` is
+call that is waited for is stored beside it; sizes of at most 512 tokens, where starting the work may take longer than the work, also run captured as CUDA graphs. `ours` is the whole layer, the product W_z z + b included, as it is in the rivals; `ours (function)` is
 the recurrence alone, given z and u. Relative errors are against the plain PyTorch reference in float64.
 """
 import argparse
+import copy
 import json
 import os
 import platform
@@ -50,8 +51,29 @@ def contenders(d, b, n, device, loop):
     else:
         for name, module in {'nn.GRU': gru, 'nn.RNN': rnn}.items():
             runs |= {name: tf32(True, layer(module)), f'{name}, no TF32': tf32(False, layer(module))}
+        if n <= 512:
+            for name, module in {'ours, captured': ours, 'nn.GRU, captured': gru, 'nn.RNN, captured': rnn}.items(): runs[name] = captured(module, x, grad)
     if loop: runs['plain loop'] = lambda: torch.autograd.grad(recurrence(*given, kernel='reference')[0], given, grad)
     return runs
+
+
+class States(nn.Module):
+    "A recurrent layer that gives its states alone"
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x): return self.module(x)[0]
+
+
+def captured(module, x, grad):
+    "Forward and backward as two CUDA graphs, as `torch.cuda.make_graphed_callables` makes them: nothing is started from Python but the graphs"
+    torch.backends.cudnn.allow_tf32 = True
+    module = copy.deepcopy(module)
+    if isinstance(module, nn.RNNBase): module.flatten_parameters()
+    states = torch.cuda.make_graphed_callables(States(module), (x.detach().clone().requires_grad_(),))
+    leaves = [x, *states.parameters()]
+    return lambda: torch.autograd.grad(states(x), leaves, grad)
 
 
 def milliseconds(run, device, calls=1):
@@ -127,11 +149,12 @@ def main():
         torch.manual_seed(0)
         ms, alone = medians(contenders(d, b, n, args.device, head), args.device, args.rounds)
         ratios = {name: round(t/ms['ours'], 2) for name, t in ms.items() if not name.startswith('ours')}
+        if 'ours, captured' in ms: ratios |= {name: round(t/ms['ours, captured'], 2) for name, t in ms.items() if name.endswith('captured') and not name.startswith('ours')}
         tidy = lambda times: {name: round(t, 4) for name, t in times.items()}
         rows.append(dict(d=d, b=b, n=n, ms=tidy(ms), ms_of_one_call_alone=tidy(alone), times_slower_than_ours=ratios))
         print(f'd={d:<4} b={b:<4} n={n:<5}', '  '.join(f'{k} {v:.2f} ms' + (f' (x{ratios[k]:.1f})' if k in ratios else '') for k, v in ms.items()), flush=True)
     checked = {}
-    for d, b, n in CHECKED[args.device]:
+    for d, b, n in sizes if args.only else CHECKED[args.device]:
         checked[f'd={d} b={b} n={n}'] = found = errors(d, b, n, args.device)
         print(f'd={d} b={b} n={n} relative errors', ' '.join(f'{k} {v:.1e}' for k, v in found.items()), flush=True)
     given = [word for k, word in enumerate(sys.argv[1:]) if word != '--out' and sys.argv[k] != '--out']

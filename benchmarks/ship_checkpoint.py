@@ -31,16 +31,21 @@ def loss_curve(log, width=640, height=240, margin=46):
 
 
 def quality(figures):
-    "What was measured, as a table"
-    rows = [f for f in figures.values() if isinstance(f, dict)]
+    "What was measured, as tables"
     single = [f'| {name} | {value:,.4f} |' for name, value in figures.items() if isinstance(value, float) and name != 'seconds']
     table = ['| measure | value |', '|---|---|', *single, '']
-    if rows:
+    tasks, ways = [f for f in figures.values() if isinstance(f, dict) and 'task' in f], {name: f for name, f in figures.items() if isinstance(f, dict) and 'fluent' in f}
+    if tasks:
         columns = ['task', 'length', 'accuracy', 'ceiling', 'share', 'focus_share', 'nats', 'floor', 'calibration_error', 'sure_and_wrong']
         table += ['| ' + ' | '.join(columns) + ' |', '|---'*len(columns) + '|']
-        table += ['| ' + ' | '.join(f'{row[c]:.5f}' if isinstance(row[c], float) else str(row[c]) for c in columns) + ' |' for row in rows]
+        table += ['| ' + ' | '.join(f'{row[c]:.5f}' if isinstance(row[c], float) else str(row[c]) for c in columns) + ' |' for row in tasks]
         table += ['', '`share` is accuracy over that of the ideal reader of the same rows (`ceiling`); `focus_share` is the same over the tokens that matter most: after the switch, '
                   'once the clock is known, at the skip. `nats` a token stand beside the floor that nobody can go below.']
+    if ways:
+        table += ['| sentences between two held-out ones | as fluent as held-out ones | different texts on a way of eleven |', '|---|---|---|']
+        table += [f'| {name.removeprefix("between, ")} | {row["fluent"]:.1%} | {row["texts"]:.1f} |' for name, row in ways.items()]
+        table += ['', '`bleu` compares held-out sentences with what comes back from their ideas, and `shuffled` with what comes back from the ideas of others. A sentence between is fluent if a language model that '
+                  'saw none of these texts is less surprised by it than by nineteen of twenty held-out ones.']
     return '\n'.join(table)
 
 
@@ -78,10 +83,13 @@ def main():
     parser.add_argument('--into', type=Path, default=Path('latent_lab/checkpoints'))
     for word in ('sentence', 'data', 'licence'): parser.add_argument(f'--{word}', required=True)
     parser.add_argument('--command', action='append', required=True, help='what was run; may be repeated')
+    for side in ('encoder', 'decoder'): parser.add_argument(f'--{side}', help='Hub id of a borrowed backbone of which the run used a copy')
     options = parser.parse_args()
     folder = options.into/options.name
     shutil.rmtree(folder, ignore_errors=True)
     model = hub.load(str(options.run), dtype=torch.bfloat16)
+    for side in ('encoder', 'decoder'):
+        if getattr(options, side): setattr(model.config, f'{side}_source', getattr(options, side))
     model.save_pretrained(folder, max_shard_size='15MB')
     model.tokenizer.save_pretrained(folder)
     shutil.copy(options.run/'recipe.json', folder)

@@ -8,7 +8,7 @@ __all__ = ['KINDS', 'RECIPES', 'Recipe', 'config_class', 'known_settings', 'alik
            'Course', 'causal_course', 'sequence_figures', 'text_figures', 'brought_back', 'sentence_course',
            'lesson_rounds', 'pair_rows', 'pair_course', 'pair_figures', 'hardware', 'planned_steps', 'run', 'save',
            'reasoner_rules', 'reasoner_tales', 'reasoner_shakespeare', 'idea_sentences', 'idea_facts', 'idea_pairs',
-           'baseline', 'get_recipe', 'descriptions', 'models', 'data_sets']
+           'idea_smollm', 'baseline', 'get_recipe', 'descriptions', 'models', 'data_sets']
 
 # %% ../nbs/api/71_recipes.ipynb #fc9f5ce6
 import json
@@ -169,12 +169,14 @@ def build_model(
 
 # %% ../nbs/api/71_recipes.ipynb #de99814b
 def sentence_texts(data:dict)->tuple[list[str], list[str], str]:
-    "Training sentences, held-out sentences, and running text without the held-out documents"
+    "Training sentences, held-out sentences, and running text without any of these"
     from latent_lab.data.pairs import sentence_rows
     if not data['sources']: raise ValueError('`data.sources` is empty; name some files to take sentences from, such as {"tales": "tales.txt"}')
     rows = sentence_rows(data['sources'], data['held_out'])
-    every = sentence_rows(data['sources'] | data['running'], data['held_out'], min_words=1, max_words=1000)
-    return list(rows['train']['text']), list(rows['held_out']['text']), ' '.join(every['train']['text'])
+    held_out = list(rows['held_out']['text'])
+    hidden = set(held_out)
+    every = sentence_rows(data['sources'] | data['running'], data['held_out'], min_words=1, max_words=1000)['train']['text']
+    return list(rows['train']['text']), held_out, ' '.join(text for text in every if text not in hidden)
 
 def build_idea(
     recipe:Recipe,  # with the settings of an `IdeaConfig`
@@ -186,7 +188,8 @@ def build_idea(
     if recipe.model.get('start'): return start_from(recipe.model['start'], settings)
     if tokenizer is None: return IdeaForConditionalGeneration.from_backbones(settings.pop('encoder_source'), settings.pop('decoder_source'), **settings)
     words = dict(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
-    sides = dict(encoder=recipe.model['encoder'] | words, decoder=recipe.model['decoder'] | words | dict(bos_token_id=None, eos_token_id=tokenizer.eos_token_id))
+    silent = dict.fromkeys(('bos_token_id', 'eos_token_id', 'cls_token_id', 'sep_token_id'))     # nothing stands around a source
+    sides = dict(encoder=recipe.model['encoder'] | words | silent, decoder=recipe.model['decoder'] | words | dict(bos_token_id=None, eos_token_id=tokenizer.eos_token_id))
     model = IdeaForConditionalGeneration(IdeaConfig(mask_token_id=tokenizer.unk_token_id, **sides, **settings))
     model.tokenizer = model.decoder_tokenizer = tokenizer
     return model
@@ -260,7 +263,7 @@ def lesson_rounds(
     model, args = trainer.model.eval(), trainer.args
     before = brought_back(model, held_out)
     for number in range(1, data['rounds']+1):
-        lessons = lessons_between(model, sentences, data['lessons'], data['candidates'], batch_size=1024, seed=1000*args.seed+number)
+        lessons = lessons_between(model, sentences, data['lessons'], data['candidates'], batch_size=2048, seed=1000*args.seed+number)
         rows = BetweenRows(model, sentences, lessons, data['round_steps']*data['rows_per_step'], seed=1000*args.seed+number)
         own = replace(args, output_dir=f'{args.output_dir}/round-{number}', max_steps=data['round_steps'], learning_rate=data['round_rate'], save_strategy='no', eval_strategy='no', load_best_model_at_end=False)
         IdeaTrainer(model, own, train_dataset=rows, data_collator=PadIdeas()).train()
@@ -269,7 +272,10 @@ def lesson_rounds(
 # %% ../nbs/api/71_recipes.ipynb #d476b45f
 def pair_rows(data:dict, seed:int):
     "Training and held-out pairs of a recipe"
-    from latent_lab.data.pairs import load_pairs, made_dialogues, without_overlap
+    from latent_lab.data.pairs import load_pairs, made_dialogues, reconstruction, sentence_rows, without_overlap
+    if data['sources']:
+        rows = sentence_rows(data['sources'])
+        return reconstruction(rows['train']), reconstruction(rows['held_out'], num_rows=data['eval_rows'])
     if data['source'] == 'made_dialogues': return made_dialogues(data['num_rows'] or 10_000, seed=seed), made_dialogues(data['eval_rows'], seed=seed+2**20)
     training = load_pairs(data['source'], num_rows=data['num_rows'], seed=seed, drop_empty=True)
     held_out = load_pairs(data['held_out'] or data['source'], split=None if data['held_out'] else 'validation', num_rows=data['eval_rows'], seed=seed, drop_empty=True)
@@ -282,7 +288,7 @@ def pair_course(recipe:Recipe, args)->Course:
     data = recipe.data
     training, held_out = pair_rows(data, args.seed)
     tokenizer = byte_tokenizer([*training['input'], *training['target']], data['vocabulary']) if recipe.model.get('encoder_source') is None else None
-    model = build_idea(recipe, tokenizer)
+    model = build_idea(recipe, tokenizer).to(args.device)          # an encoder reads faster there
     prepare = lambda rows: cached_features(model, tokenize_pairs(rows, model), data['cache']) if data['cache'] else tokenize_pairs(rows, model)
     rows, spoken, stages = prepare(training), prepare(held_out), []
     if data['reconstruction_steps']: stages.append(Stage(prepare(training.remove_columns("input").add_column("input", list(training["target"]))), data['reconstruction_steps'], bypass_middle=True))
@@ -298,8 +304,8 @@ def pair_figures(model, rows, held_out, data:dict)->dict:
     from latent_lab.data.pairs import FACTS, recovered_facts
     from latent_lab.train.audit import bleu, lead, rouge, thought_audit
     from latent_lab.train.idea import CONTROLS, generate_targets
-    said = {control: generate_targets(model, rows, control, max_new_tokens=data['new_tokens']) for control in CONTROLS}
-    table = thought_audit(said.__getitem__, CONTROLS, list(held_out['target']), (rouge, bleu), beside={'lead-3': lead(list(held_out['input']))})
+    said = {control: generate_targets(model, rows, control, batch_size=256, max_new_tokens=data['new_tokens']) for control in CONTROLS}
+    table = thought_audit(said.__getitem__, CONTROLS, list(held_out['target']), (rouge, bleu), beside={} if data['sources'] else {'lead-3': lead(list(held_out['input']))})
     figures = {f'audit@{name}': dict(control=name, rows=len(held_out)) | {metric: round(value, 2) for metric, value in zip(part['metric'], part['value'])} for name, part in table.groupby('system', sort=False)}
     if set(FACTS) <= set(held_out.column_names):
         for control in CONTROLS: figures[f'audit@{control}'] |= recovered_facts(said[control], held_out)
@@ -396,22 +402,22 @@ def reasoner_shakespeare()->Recipe:
 # %% ../nbs/api/71_recipes.ipynb #a93c05a1
 def idea_sentences()->Recipe:
     "An idea of 256 numbers for a short sentence, the sentence back, and sentences in between; give files as data.sources"
-    bert = dict(model_type='bert', hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=1024, max_position_embeddings=32, initializer_range=.05)
-    gpt2 = dict(model_type='gpt2', n_embd=256, n_layer=4, n_head=4, n_positions=40, initializer_range=.05)
+    reader = dict(model_type='modernbert', hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=640, max_position_embeddings=32, global_attn_every_n_layers=1)
+    teller = dict(model_type='gpt2', n_embd=256, n_layer=4, n_head=4, n_positions=40, initializer_range=.05)
     return Recipe(name='idea-sentences', about=idea_sentences.__doc__,
-        model=dict(model_type='idea', encoder=bert, decoder=gpt2, encoder_source=None, decoder_source=None, train_encoder=True, train_decoder=True, latent_dim=32, num_slots=8,
-                   pooling='attention', prefix_len=8, noise=1.5, drop_words=.1, middle_layers=2, middle_dim=256, max_source_length=24, max_target_length=24),
+        model=dict(model_type='idea', encoder=reader, decoder=teller, encoder_source=None, decoder_source=None, train_encoder=True, train_decoder=True, latent_dim=32, num_slots=8,
+                   pooling='attention', prefix_len=8, noise=1., drop_words=.05, middle_layers=2, middle_dim=256, max_source_length=24, max_target_length=24),
         data=dict(kind='sentences', sources={}, running={}, held_out=.02, eval_rows=1000, vocabulary=8000, steps=8000, rows_per_step=512, runs=.5, strange=0., calm=.1, blank=.1,
-                  rounds=2, lessons=8000, candidates=12, round_steps=500, round_rate=3e-4),
+                  rounds=2, lessons=16000, candidates=12, round_steps=800, round_rate=3e-4),
         training=dict(learning_rate=1e-3, weight_decay=.05, adam_beta2=.98, warmup_steps=200, per_device_train_batch_size=512, per_device_eval_batch_size=256, bf16=True,
-                      dataloader_num_workers=4, logging_steps=100, save_steps=5000, max_grad_norm=1., seed=0))
+                      dataloader_num_workers=2, logging_steps=100, save_steps=5000, max_grad_norm=1., seed=0))
 
 def idea_facts()->Recipe:
     "A dialogue becomes an idea and the idea a summary: made dialogues whose facts are known, new small backbones, reconstruction first"
     return replace(idea_sentences(), name='idea-facts', about=idea_facts.__doc__,
         model=idea_sentences().model | dict(encoder=idea_sentences().model['encoder'] | dict(max_position_embeddings=256), decoder=idea_sentences().model['decoder'] | dict(n_positions=64),
-                                            latent_dim=64, num_slots=4, noise=.1, drop_words=0., max_source_length=256, max_target_length=40),
-        data=dict(kind='pairs', source='made_dialogues', held_out='', num_rows=100_000, eval_rows=1000, vocabulary=2000, cache='', steps=4000, reconstruction_steps=1500, rows_per_step=256, new_tokens=40),
+                                            latent_dim=256, num_slots=1, noise=.1, drop_words=0., max_source_length=256, max_target_length=40),
+        data=dict(kind='pairs', source='made_dialogues', sources={}, held_out='', num_rows=100_000, eval_rows=1000, vocabulary=2000, cache='', steps=5000, reconstruction_steps=1500, rows_per_step=256, new_tokens=40),
         training=idea_sentences().training | dict(per_device_train_batch_size=256))
 
 # %% ../nbs/api/71_recipes.ipynb #9b3d1a5f
@@ -419,8 +425,16 @@ def idea_pairs()->Recipe:
     "Borrowed backbones, kept as they are: an encoder reads, 256 numbers remain, a language model says the target; SAMSum unless data.source says otherwise"
     return Recipe(name='idea-pairs', about=idea_pairs.__doc__,
         model=dict(model_type='idea', encoder_source='answerdotai/ModernBERT-base', decoder_source='gpt2', latent_dim=256, max_source_length=256, max_target_length=128),
-        data=dict(kind='pairs', source='samsum', held_out='', num_rows=None, eval_rows=500, vocabulary=0, cache='features', steps=5000, reconstruction_steps=0, rows_per_step=16, new_tokens=64),
+        data=dict(kind='pairs', source='samsum', sources={}, held_out='', num_rows=None, eval_rows=500, vocabulary=0, cache='features', steps=5000, reconstruction_steps=0, rows_per_step=16, new_tokens=64),
         training=dict(learning_rate=1e-4, per_device_train_batch_size=16, per_device_eval_batch_size=16, logging_steps=50, save_steps=1000, max_grad_norm=1., seed=0))
+
+def idea_smollm()->Recipe:
+    "Short sentences back from 256 numbers between two borrowed backbones, MiniLM and SmolLM2; give files as data.sources"
+    return replace(idea_pairs(), name='idea-smollm', about=idea_smollm.__doc__,
+        model=dict(model_type='idea', encoder_source='sentence-transformers/all-MiniLM-L6-v2', decoder_source='HuggingFaceTB/SmolLM2-135M-Instruct', backbone_dtype='bfloat16', pooling='attention',
+                   latent_dim=32, num_slots=8, middle_layers=2, prefix_len=16, noise=.5, max_source_length=32, max_target_length=32),
+        data=idea_pairs().data | dict(source='', cache='', steps=4000, rows_per_step=128, new_tokens=32),
+        training=idea_pairs().training | dict(learning_rate=1e-3, per_device_train_batch_size=128, bf16=True))
 
 # %% ../nbs/api/71_recipes.ipynb #f10731fd
 def baseline(
@@ -433,7 +447,7 @@ def baseline(
     return replace(recipe, name=recipe.name.replace('reasoner', model_type.replace('_', '-')), about=f'{model_type} in place of the reasoner: {recipe.about}',
                    model=dict(model_type=model_type, match=own, **decoder))
 
-RECIPES = {r().name: r for r in (reasoner_rules, reasoner_tales, reasoner_shakespeare, idea_sentences, idea_facts, idea_pairs)}
+RECIPES = {r().name: r for r in (reasoner_rules, reasoner_tales, reasoner_shakespeare, idea_sentences, idea_facts, idea_pairs, idea_smollm)}
 
 def get_recipe(
     name:str, # such as `reasoner-rules`; or that of a baseline, such as `gru-transformer-rules`
