@@ -351,17 +351,19 @@ def interpolate(
     kind:Annotated[str, option('The way: linear, spherical, norm, or graph, which goes along the texts of --data.')]='spherical',
     data:Annotated[Optional[Path], option('A file; each line is a text that is known. Then the table says how far out each point is, in percent.')]=None,
     past_middle:Annotated[bool, option('Say ideas without thinking about them.', '--past-middle')]=False,
+    candidates:Annotated[int, option('Sayings of each point, of which the one is kept that reads best: for models whose two sides share a tokenizer.')]=1,
     device:Device=None,
     backbones:Backbones=None,
 ):
     "Read what an idea model says on the way from one text to another."
     from latent_lab.explore.interpolate import KnownIdeas, check_texts, check_way, even_alphas, ribbon
     if points < 2: raise ValueError(f'`--points {points}`: it must be 2 or more, for both ends')
+    if candidates < 1: raise ValueError(f'`--candidates {candidates}`: it must be 1 or more')
     check_texts([start, end])
     check_way(kind, data)
     known, model = None if data is None else lines_of(data), opened(checkpoint, device=device, backbones=backbones, only='idea')
     ideas = None if known is None else KnownIdeas(model.encode(known, truncate=True), known)
-    show_ribbon(ribbon(model, [start, end], even_alphas(2, points), kind, ideas, through_middle=not past_middle))
+    show_ribbon(ribbon(model, [start, end], even_alphas(2, points), kind, ideas, through_middle=not past_middle, candidates=candidates))
 
 # %% ../nbs/api/72_cli.ipynb #1b78ae82
 def rows_or_texts(

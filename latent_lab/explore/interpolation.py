@@ -337,7 +337,7 @@ class Interpolation(Journey):
     def as_code(self)->str:
         "The call that shows this view again"
         changed = {k: v for k, v in asdict(self.view).items() if k != 'texts' and v != getattr(InterpolationView, k)}
-        return ', '.join([f'InterpolationExplorer(model, {self.view.texts!r}', *(f'{k}={v!r}' for k, v in changed.items())]) + ')'
+        return ', '.join([f'InterpolationExplorer(model, {self.view.texts!r}', *(f'{k}={v!r}' for k, v in {**changed, **self.reader.generation}.items())]) + ')'
 
     def to_html(self)->str:
         "One page with the sentence, the slider, the map and the table; it needs no network"

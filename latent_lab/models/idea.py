@@ -9,9 +9,9 @@ __all__ = ['SIDES', 'HUB', 'as_config', 'BackboneConfig', 'IdeaConfig', 'unit_rm
            'BackboneModel', 'checkpoint_folder', 'read_weights', 'put_weights', 'TwoTokenizers', 'forgive_borrowed',
            'SavedBackbones', 'refuse_lookahead', 'commit_of', 'PairedBackbones', 'padded', 'check_texts',
            'check_lengths', 'first_token', 'SpecialTokens', 'IdeaTokens', 'positions', 'check_room', 'check_targets',
-           'IdeaSpeech', 'sampling', 'IdeaGeneration', 'IdeaParts', 'as_slots', 'IdeaCore', 'framing', 'blank_source',
-           'blank_nats', 'best_said', 'IdeaVerbs', 'FrozenFeatures', 'idea_losses', 'IdeaModel', 'word_scores',
-           'trace_attributes', 'idea_trace', 'IdeaForConditionalGeneration']
+           'IdeaSpeech', 'sampling', 'IdeaGeneration', 'IdeaParts', 'as_slots', 'IdeaCore', 'BlankSource',
+           'BestSayings', 'IdeaVerbs', 'FrozenFeatures', 'idea_losses', 'IdeaModel', 'word_scores', 'trace_attributes',
+           'idea_trace', 'IdeaForConditionalGeneration']
 
 # %% ../../nbs/api/43_models.idea.ipynb #ada06823
 import copy
@@ -774,65 +774,65 @@ class IdeaCore(IdeaParts):
         return thought, self.adapter(thought)
 
 # %% ../../nbs/api/43_models.idea.ipynb #b5ad4a3a
-def framing(
-    model,                      # an idea model with its tokenizers
-)->tuple[list[int],list[int]]:  # tokens before and after
-    "What the source tokenizer puts around a text; source and target must share their words"
-    if model.tokenizer.get_vocab() != model.decoder_tokenizer.get_vocab(): raise ValueError('source and target are cut into different tokens; fresh sentences need one tokenizer for both')
-    bare, whole = (model.tokenizer('a', add_special_tokens=special)['input_ids'] for special in (False, True))
-    at = next(i for i in range(len(whole)) if whole[i:i+len(bare)] == bare)
-    return whole[:at], whole[at+len(bare):]
+class BlankSource:
+    "To be told nothing"
+    def framing(self)->tuple[list[int], list[int]]:
+        "Tokens that the source tokenizer puts before and after a text; source and target must share their words"
+        if self.tokenizer.get_vocab() != self.decoder_tokenizer.get_vocab(): raise ValueError('source and target are cut into different tokens; a blank source needs one tokenizer for both')
+        bare, whole = (self.tokenizer('a', add_special_tokens=special)['input_ids'] for special in (False, True))
+        at = next(i for i in range(len(whole)) if whole[i:i+len(bare)] == bare)
+        return whole[:at], whole[at+len(bare):]
 
-def blank_source(
-    model,      # an idea model with its tokenizers
-)->list[int]:   # source tokens
-    "A source that says nothing: the unknown word alone"
-    start, close = framing(model)
-    return [*start, model.tokenizer.unk_token_id, *close]
+    def blank_source(self)->list[int]:
+        "A source that says nothing: the unknown word alone"
+        start, close = self.framing()
+        return [*start, self.tokenizer.unk_token_id, *close]
 
 # %% ../../nbs/api/43_models.idea.ipynb #d440fa3c
-@torch.no_grad()
-def blank_nats(
-    model,           # an idea model that was trained with blank sources
-    texts:list[str], # what to judge
-)->Float[Tensor, 'b']: # mean over the tokens of each, its end included
-    "How much a text surprises the decoder that is told nothing"
-    labels, _ = padded(model.target_ids([text if text.strip() else '.' for text in texts], truncate=True), -100, model.device)     # who says nothing is judged by a full stop
-    blank = model.ideas_of(input_ids=torch.tensor([blank_source(model)], device=model.device))[0]
-    scores = model(ideas=blank.expand(len(texts), -1, -1), labels=labels).logits.float().log_softmax(-1)
-    nats = -scores.gather(2, labels.clamp(min=0)[..., None])[..., 0].masked_fill(labels < 0, 0)
-    return nats.sum(1)/(labels >= 0).sum(1)
+class BestSayings(BlankSource):
+    "Says several things of an idea, and keeps one"
+    @torch.no_grad()
+    def blank_nats(self,
+        texts:list[str],   # what to judge
+    )->Float[Tensor, 'b']: # mean over the tokens of each, its end included
+        "How much a text surprises the decoder that is told nothing, if it was trained with blank sources"
+        labels, _ = padded(self.target_ids([text if text.strip() else '.' for text in texts], truncate=True), -100, self.device)     # who says nothing is judged by a full stop
+        blank = self.ideas_of(input_ids=torch.tensor([self.blank_source()], device=self.device))[0]
+        scores = self(ideas=blank.expand(len(texts), -1, -1), labels=labels).logits.float().log_softmax(-1)
+        nats = -scores.gather(2, labels.clamp(min=0)[..., None])[..., 0].masked_fill(labels < 0, 0)
+        return nats.sum(1)/(labels >= 0).sum(1)
 
-# %% ../../nbs/api/43_models.idea.ipynb #3fe3c289
-@torch.no_grad()
-def best_said(
-    model,                       # an idea model that was trained with blank sources
-    ideas:Float[Tensor, 'b s z'],# points
-    candidates:int=16,           # sayings of each; the first is the likeliest, the others are drawn
-    aside:float=.5,              # how far the points of most sayings are moved, in sizes
-    temperature:float=.7,        # of the drawn sayings
-    closeness:float=5.,          # nats a token that a mean square distance of one is worth
-    batch_size:int=256,          # sayings at a time
-    **saying,                    # what `decode` takes
-)->list[str]:                    # the best saying of each
-    "Several sayings of each idea; of these the one that reads best and is not far"
-    if candidates < 1: raise ValueError(f'`candidates` is {candidates}; at least one is needed')
-    saying, ideas, drawn = saying | dict(batch_size=batch_size), ideas.to(model.device), candidates-1
-    said = model.decode(ideas, **saying | dict(do_sample=False))
-    if not drawn: return said
-    moved = aside*(torch.arange(drawn, device=ideas.device) % 4 > 0).view(-1, 1, 1, 1)
-    points = model.sized(ideas + moved*torch.randn(drawn, *ideas.shape, device=ideas.device, dtype=ideas.dtype)).flatten(0, 1)
-    said += model.decode(points, **saying | dict(do_sample=True, temperature=temperature, top_k=0))
-    scores = []
-    for i in range(0, len(said), batch_size):
-        texts, meant = said[i:i+batch_size], ideas[torch.arange(i, min(i+batch_size, len(said))) % len(ideas)]
-        heard = model.encode([text if text.strip() else '.' for text in texts], truncate=True, batch_size=batch_size)
-        scores.append(blank_nats(model, texts) + closeness*(heard-meant).square().mean((1, 2)))
-    best = torch.cat(scores).view(candidates, len(ideas)).argmin(0).tolist()
-    return [said[turn*len(ideas) + i] for i, turn in enumerate(best)]
+    def misheard(self, texts:list[str], ideas:Float[Tensor, 'b s z'])->Float[Tensor, 'b']:
+        "Mean square distance from what was meant to what is heard when a text is read"
+        return (self.encode([text if text.strip() else '.' for text in texts], truncate=True)-ideas).square().mean((1, 2))
+
+    @torch.no_grad()
+    def best_said(self,
+        ideas:Float[Tensor, 'b s z'],# points
+        candidates:int=16,           # sayings of each; the first is the likeliest, the others are drawn
+        faithful:float=.05,          # a likeliest saying that is misheard by less is kept
+        aside:float=.5,              # how far the points of most drawn sayings are moved, in sizes
+        temperature:float=.7,        # of the drawn sayings
+        closeness:float=5.,          # nats a token that being misheard by one is worth
+        **saying,                    # what `decode` takes
+    )->list[str]:                    # the best saying of each
+        "Several sayings of each idea; of these the one that reads best and is not far"
+        if candidates < 1: raise ValueError(f'`candidates` is {candidates}; at least one is needed')
+        ideas, drawn = ideas.to(self.device), candidates-1
+        said = self.decode(ideas, **saying | dict(do_sample=False))
+        unsure = (self.misheard(said, ideas) >= faithful).nonzero().flatten().tolist() if drawn else []
+        if not unsure: return said
+        meant = ideas[unsure]
+        moved = aside*(torch.arange(drawn, device=self.device) % 4 < 3).view(-1, 1, 1, 1)
+        points = self.sized(meant + moved*torch.randn(drawn, *meant.shape, device=self.device, dtype=meant.dtype)).flatten(0, 1)
+        texts = [said[i] for i in unsure] + self.decode(points, **saying | dict(do_sample=True, temperature=temperature, top_k=0))
+        costs = [self.blank_nats(texts[i:i+64]) + closeness*self.misheard(texts[i:i+64], some) for i, some in zip(range(0, len(texts), 64), meant.repeat(candidates, 1, 1).split(64))]
+        best = torch.cat(costs).view(candidates, len(unsure)).argmin(0).tolist()
+        for i, (place, turn) in enumerate(zip(unsure, best)): said[place] = texts[turn*len(unsure) + i]
+        return said
 
 # %% ../../nbs/api/43_models.idea.ipynb #49ae135b
-class IdeaVerbs:
+class IdeaVerbs(BestSayings):
     "`encode` and `decode`"
     @torch.no_grad()
     def encode(self,
@@ -852,9 +852,9 @@ class IdeaVerbs:
         **generation,                 # what `generate` takes: `max_new_tokens`, `do_sample`, `temperature`, `num_beams`, ...
     )->list[str]:
         "Say ideas in words"
-        if candidates != 1: return best_said(self, as_slots(ideas, self.config.num_slots, self.config.latent_dim, 'ideas'), candidates, through_middle=through_middle, **generation)
-        some = as_slots(ideas, self.config.num_slots, self.config.latent_dim, 'ideas').to(self.device).split(batch_size)
-        return [text for part in some for text in self.words(self.generate(ideas=part, bypass_middle=not through_middle, **generation))]
+        ideas = as_slots(ideas, self.config.num_slots, self.config.latent_dim, 'ideas').to(self.device)
+        if candidates != 1: return self.best_said(ideas, candidates, through_middle=through_middle, batch_size=batch_size, **generation)
+        return [text for part in ideas.split(batch_size) for text in self.words(self.generate(ideas=part, bypass_middle=not through_middle, **generation))]
 
 # %% ../../nbs/api/43_models.idea.ipynb #8d8debba
 class FrozenFeatures:

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 from torch.utils.data import Dataset
 
-from ..models.idea import blank_source, framing
-
 # %% ../../nbs/api/56_train.sentences.ipynb #540262cb
 def word_tokens(
     text:str,   # running text
@@ -71,10 +69,10 @@ class FreshSentences(Dataset):
             if not 0 <= share <= 1: raise ValueError(f'`{name}` is {share}; it must lie between 0 and 1')
         self.rows = [np.array(row[:-1], np.int32) for row in model.target_ids(list(sentences))]
         self.tokens, self.starts = word_tokens(running or ' '.join(sentences), model.decoder_tokenizer)
-        self.start, self.close, self.end = *framing(model), model.eos_token_id
+        self.start, self.close, self.end = *model.framing(), model.eos_token_id
         self.room = min(model.config.max_target_length-1, model.config.max_source_length-len(self.start)-len(self.close))
         self.num_rows, self.runs, self.strange, self.calm, self.blank, self.seed = num_rows, runs, strange, calm, blank, seed
-        self.nothing = np.array(blank_source(model), np.int32)
+        self.nothing = np.array(model.blank_source(), np.int32)
 
     def __len__(self): return self.num_rows
 
