@@ -56,6 +56,7 @@ def command(words, place, name, largest_file=None, typed=''):
     from transformers.utils import logging
     torch.set_num_threads(1)
     logging.set_verbosity_error()              # as `main` has it; here the library was imported before
+    signal.signal(signal.SIGINT, signal.default_int_handler)      # who is started in the background of a shell ignores it
     os.chdir(place)
     (place/f'{name}.in').write_text(typed)
     sys.stdin = open(place/f'{name}.in')

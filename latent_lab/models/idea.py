@@ -778,7 +778,7 @@ class BlankSource:
     "To be told nothing"
     def framing(self)->tuple[list[int], list[int]]:
         "Tokens that the source tokenizer puts before and after a text; source and target must share their words"
-        if self.tokenizer.get_vocab() != self.decoder_tokenizer.get_vocab(): raise ValueError('source and target are cut into different tokens; a blank source needs one tokenizer for both')
+        if self.tokenizer is not self.decoder_tokenizer and self.tokenizer.get_vocab() != self.decoder_tokenizer.get_vocab(): raise ValueError('source and target are cut into different tokens; a blank source needs one tokenizer for both')
         bare, whole = (self.tokenizer('a', add_special_tokens=special)['input_ids'] for special in (False, True))
         at = next(i for i in range(len(whole)) if whole[i:i+len(bare)] == bare)
         return whole[:at], whole[at+len(bare):]

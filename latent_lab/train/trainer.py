@@ -438,7 +438,9 @@ class ResumingTrainer(SavingTrainer):
         if self.args.should_save: shutil.rmtree(Path(folder)/'_saving', ignore_errors=True)
         self.run = resume.run if resume else uuid.uuid4().hex
         self.train_parts = RunningParts()
-        return super().train(resume_from_checkpoint=str(resume.path) if resume else None, **kwargs)
+        ended = super().train(resume_from_checkpoint=str(resume.path) if resume else None, **kwargs)
+        self.accelerator.wait_for_everyone()       # who leaves while a last message is still being put away can hang for ever inside PyTorch
+        return ended
 
     def _issue_warnings_after_load(self, found):
         state = self.model.state_dict()
