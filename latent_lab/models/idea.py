@@ -9,7 +9,7 @@ __all__ = ['SIDES', 'HUB', 'as_config', 'BackboneConfig', 'IdeaConfig', 'unit_rm
            'BackboneModel', 'checkpoint_folder', 'read_weights', 'put_weights', 'TwoTokenizers', 'forgive_borrowed',
            'SavedBackbones', 'refuse_lookahead', 'commit_of', 'PairedBackbones', 'padded', 'check_texts',
            'check_lengths', 'first_token', 'SpecialTokens', 'IdeaTokens', 'positions', 'check_room', 'check_targets',
-           'IdeaSpeech', 'sampling', 'IdeaGeneration', 'IdeaParts', 'as_slots', 'IdeaCore', 'BlankSource',
+           'IdeaSpeech', 'sampling', 'IdeaGeneration', 'IdeaParts', 'as_slots', 'IdeaCore', 'BlankSource', 'HeardAgain',
            'BestSayings', 'IdeaVerbs', 'FrozenFeatures', 'idea_losses', 'IdeaModel', 'word_scores', 'trace_attributes',
            'idea_trace', 'IdeaForConditionalGeneration']
 
@@ -789,8 +789,8 @@ class BlankSource:
         return [*start, self.tokenizer.unk_token_id, *close]
 
 # %% ../../nbs/api/43_models.idea.ipynb #d440fa3c
-class BestSayings(BlankSource):
-    "Says several things of an idea, and keeps one"
+class HeardAgain(BlankSource):
+    "What a saying is worth: how it reads, and how it is heard"
     @torch.no_grad()
     def blank_nats(self,
         texts:list[str],   # what to judge
@@ -806,6 +806,9 @@ class BestSayings(BlankSource):
         "Mean square distance from what was meant to what is heard when a text is read"
         return (self.encode([text if text.strip() else '.' for text in texts], truncate=True)-ideas).square().mean((1, 2))
 
+# %% ../../nbs/api/43_models.idea.ipynb #3f5d89f5
+class BestSayings(HeardAgain):
+    "Says several things of an idea, and keeps one"
     @torch.no_grad()
     def best_said(self,
         ideas:Float[Tensor, 'b s z'],# points
