@@ -44,12 +44,17 @@ class HaltingRule(nn.Module):
         "The chance of stopping here"
         return torch.zeros_like(left)
 
+    def price(self, pondered:Pondered)->Float[Tensor, 'b n']:
+        "What each token pays: nothing"
+        return torch.zeros_like(pondered.remainder)
+
     def cost(self,
         pondered:Pondered,           # as it went
         mask:Bool[Tensor, 'b n']|None=None, # True at real tokens
     )->Float[Tensor, '']:
-        "What pondering costs, a token: nothing"
-        return pondered.remainder.new_zeros(())
+        "What pondering costs, the mean over real tokens"
+        price = self.price(pondered)
+        return price.mean() if mask is None else price[mask].mean()
 
 # %% ../../nbs/api/15_blocks.halting.ipynb #3948740b
 def _dense(step, h, rule, mask):
@@ -123,10 +128,9 @@ class ACT(HaltingRule):
 
     def chance(self, new, old, left, step): return torch.sigmoid(self.head(new).to(left.dtype)).squeeze(-1)
 
-    def cost(self, pondered, mask=None):
-        "Mean of N + R over real tokens"
-        price = pondered.ponder_steps + pondered.remainder
-        return price.mean() if mask is None else price[mask].mean()
+    def price(self, pondered):
+        "N + R"
+        return pondered.ponder_steps + pondered.remainder
 
 # %% ../../nbs/api/15_blocks.halting.ipynb #19078bbb
 def truncated_geometric(
@@ -153,11 +157,10 @@ class PonderNet(ACT):
 
     def chance(self, new, old, left, step): return super().chance(new, old, left, step)*left
 
-    def cost(self, pondered, mask=None):
-        "Mean over real tokens of KL(weights || habit), in nats"
+    def price(self, pondered):
+        "KL(weights || habit), in nats"
         w = pondered.weights
-        nats = (w*(w.clamp(min=1e-9).log() - self.habit.log())).sum(-1)
-        return nats.mean() if mask is None else nats[mask].mean()
+        return (w*(w.clamp(min=1e-9).log() - self.habit.log())).sum(-1)
 
 # %% ../../nbs/api/15_blocks.halting.ipynb #ebf693db
 class Exit(HaltingRule):
