@@ -359,6 +359,8 @@ def add_lora(
     except ImportError as error: raise ImportError("`lora_rank` needs the package peft: pip install 'latent_lab[lora]'") from error
     lying = any(isinstance(module, Conv1D) for module in backbone.modules())       # GPT-2 keeps its matrices transposed
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2*rank, target_modules='all-linear', fan_in_fan_out=lying), backbone)
+    for p in backbone.parameters():
+        if p.requires_grad: p.data = p.data.float()     # adapters move in small steps, whatever the precision of what they adapt
 
 # %% ../../nbs/api/43_models.idea.ipynb #c044eef9
 class BackboneModel(PreTrainedModel):
@@ -382,6 +384,7 @@ class BackboneModel(PreTrainedModel):
         "Adapters on what is frozen, if they are asked for; after `post_init`, which would fill them with random numbers"
         for side in SIDES:
             if self.config.lora_rank and not self.config.side(side, 'train'): add_lora(self.backbone(side), self.config.lora_rank)
+        if self.config.bits: self.to(max((self.backbone(side).device for side in SIDES), key=lambda device: device.type != 'cpu'))    # what has few bits is on a GPU from the start
 
     def _init_weights(self, module): "Every part starts as its constructor leaves it"
 
