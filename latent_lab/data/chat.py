@@ -47,7 +47,7 @@ def check_messages(
     if before == 'system': raise ValueError(f'{source}: a message of the user was expected after that of the system')
     return [dict(role=message['role'], content=message['content']) for message in messages]
 
-# %% ../../nbs/api/34_data.chat.ipynb #7a8571cf
+# %% ../../nbs/api/34_data.chat.ipynb #cb30f4b0
 def _file_rows(
     path:Path,      # a .json, .jsonl, .csv or .parquet file
     lazily:bool,    # one line after the other, where there are lines
@@ -57,12 +57,17 @@ def _file_rows(
     if not lazily or _suffix(path) != '.jsonl':
         yield from read_rows(path, ())
         return
-    try:
-        with (gzip.open if path.suffix == '.gz' else open)(path, 'rt', encoding='utf-8-sig') as file:
-            for n, line in enumerate(file, 1):
-                if line.strip(): yield json.loads(line)
-    except json.JSONDecodeError as error: raise ValueError(f'{path}, line {n}: broken JSON ({error.msg} at column {error.colno})') from None
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error: raise ValueError(f'{path}, after line {n}: {error}') from None
+    n, line = 0, ' '
+    with (gzip.open if path.suffix == '.gz' else open)(path, 'rt', encoding='utf-8-sig') as file:
+        while line:
+            try:
+                n += 1
+                line = file.readline()
+                row = json.loads(line) if line.strip() else None
+            except json.JSONDecodeError as error: raise ValueError(f'{path}, line {n}: broken JSON ({error.msg} at column {error.colno})') from None
+            except UnicodeDecodeError: raise ValueError(f'{path}, line {n} or soon after: not UTF-8 text') from None
+            except (gzip.BadGzipFile, EOFError) as error: raise ValueError(f'{path}, line {n}: not a whole gzip file ({error})') from None
+            if line.strip(): yield row
 
 # %% ../../nbs/api/34_data.chat.ipynb #270bde3f
 def _conversations(
@@ -141,7 +146,7 @@ def chat_tokenizer(
     tokenizer.eos_token, tokenizer.chat_template, tokenizer.split_special_tokens = END, CHAT_TEMPLATE, False
     return tokenizer
 
-# %% ../../nbs/api/34_data.chat.ipynb #489d2440
+# %% ../../nbs/api/34_data.chat.ipynb #9020ad6a
 _FAR = 0x100000  # code points from here on are for private use
 
 def _special(
@@ -156,6 +161,8 @@ def _hidden(
 )->list[dict]:                         # the same if there are none in it
     "A conversation in which nothing looks like a special token"
     special = re.compile('|'.join(map(re.escape, _special(tokenizer))) or r'(?!)')
+    for n, message in enumerate(messages, 1):
+        if far := re.search(f'[{chr(_FAR)}-{chr(0x10ffff)}]', message['content']): raise ValueError(f'`messages`, message {n}: `content` holds U+{ord(far[0]):X}, a code point for private use that is needed here')
     return [message | dict(content=special.sub(lambda found: ''.join(chr(_FAR+ord(letter)) for letter in found[0]), message['content'])) for message in messages]
 
 def _shown(
@@ -181,21 +188,20 @@ def _encoded(
         places.append(np.array(found['offset_mapping']).reshape(-1, 2) + start)
     return ids, np.concatenate(places)
 
-# %% ../../nbs/api/34_data.chat.ipynb #4e1ca461
+# %% ../../nbs/api/34_data.chat.ipynb #91bc7d1f
 def _answer_span(
     write,                # messages -> text, by the chat template
     messages:list[dict],  # a conversation up to an answer, and with it
     special:list[str],    # special tokens: if one ends the answer, white space behind it is not part of it
 )->tuple[int, int]:       # from where to where in the text
     "Where the last message lies, by the difference it makes"
-    n, text = len(messages), write(messages)
+    n, text, mark = len(messages), write(messages), chr(_FAR)*9
     header = write(messages[:-1], add_generation_prompt=True)
-    at = text.find(messages[-1]['content'].strip(), len(header))
-    if not text.startswith(header) or at < 0:
+    before, found, after = write([*messages[:-1], messages[-1] | dict(content=mark)]).partition(mark)
+    if not (found and all(map(text.startswith, (header, before))) and text.endswith(after)):
         raise ValueError(f'the chat template of `tokenizer` does not write message {n} behind the {n-1} before it: put {{% generation %}} around what the assistant says, in the template')
-    start = at if text[len(header):at].strip() else len(header)   # a header that was not asked for by `add_generation_prompt`
-    tail = text[at:].rstrip()
-    return start, at+len(tail) if tail.endswith(tuple(special)) else len(text)
+    start = len(before) if before[len(header):].strip() else len(header)   # a header that was not asked for by `add_generation_prompt`
+    return start, len(text) - (len(after)-len(after.rstrip()))*after.rstrip().endswith(tuple(special))
 
 # %% ../../nbs/api/34_data.chat.ipynb #584c9f26
 def assistant_spans(
