@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from pyarrow import parquet
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -135,12 +135,13 @@ def hub_rows(
     split:str='train',         # which part of it
     columns:Sequence[str]=(),  # columns it must have
     config:str|None=None,      # which of its configurations, where it has several
-)->Dataset:
+    streaming:bool=False,      # read it while it is used; nothing is kept
+)->Dataset|IterableDataset:
     "One part of a data set on the Hub"
     from datasets import load_dataset
-    try: data = load_dataset(name, config, split=split)
+    try: data = load_dataset(name, config, split=split, streaming=streaming)
     except Exception as error: raise ValueError(f'{name!r} is no file here, and the Hub did not give it: {type(error).__name__} {error}'.splitlines()[0]) from error
-    for column in columns:
+    for column in columns if data.column_names else ():
         if column not in data.column_names: raise ValueError(f'{name}: there is no column `{column}`; there is {", ".join(data.column_names)}')
     return data
 
