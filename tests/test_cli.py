@@ -588,9 +588,9 @@ def check_a_leaking_model(place):
 
     class Leaking(LatentReasoningForCausalLM):
         "One step ahead of itself"
-        def thoughts(self, *args):
-            logits, latents = super().thoughts(*args)
-            return logits + logits.roll(-1, 1), latents
+        def thoughts(self, reading):
+            said = super().thoughts(reading)
+            return said._replace(logits=said.logits + said.logits.roll(-1, 1))
 
     hub.load = lambda name, **how: Leaking(LatentReasoningConfig(latent_dim=8, attn_dim=8, num_attention_heads=2, vocab_size=20, dropout=0.)).eval()
     command(['check', 'leaking'], place, 'said')

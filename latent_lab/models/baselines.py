@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, Cache, PretrainedConf
 
 from ..blocks.decoder import Decoder, DecoderConfig, initialise
 from ..blocks.recurrence import StateLayer
-from .contract import LatentCausalLM
+from .contract import LatentCausalLM, Thoughts
 
 # %% ../../nbs/api/42_models.baselines.ipynb #110b4577
 class GRUTransformerConfig(DecoderConfig):
@@ -75,13 +75,14 @@ class GRUTransformerForCausalLM(LatentCausalLM):
         "The GRU's state, then a window of keys and values for each block"
         return Cache(layers=[StateLayer()] + self.decoder.make_cache_layers())
 
-    def thoughts(self, input_ids, positions, cache, states, output_latents):
+    def thoughts(self, reading):
         "Logits of the next token and, if asked for, states and streams"
-        memory = cache.layers[0] if cache is not None else None
-        h, last = (states, states[:, -1]) if states is not None else self.dynamics(self.embedding(input_ids), memory.state if memory is not None else None, positions >= 0)
-        if memory is not None: memory.update(last, input_ids.shape[1])
-        x, seen = self.decoder(h, positions, cache.layers[1:] if cache is not None else None)
-        return self.head(x), dict(state=h, hidden=torch.stack(seen, 2)) if output_latents else None
+        memory, *windows = reading.cache.layers if reading.cache is not None else [None]
+        if (h := reading.states) is None: h, last = self.dynamics(self.embedding(reading.input_ids), memory.state if memory is not None else None, reading.real)
+        else: last = h[:, -1]
+        if memory is not None: memory.update(last, h.shape[1])
+        x, seen = self.decoder(h, reading.positions, windows)
+        return Thoughts(self.head(x), dict(state=h, hidden=torch.stack(seen, 2)) if reading.output_latents else None)
 
 AutoConfig.register(GRUTransformerConfig.model_type, GRUTransformerConfig, exist_ok=True)
 AutoModelForCausalLM.register(GRUTransformerConfig, GRUTransformerForCausalLM, exist_ok=True)
@@ -106,11 +107,11 @@ class PlainTransformerForCausalLM(LatentCausalLM):
         "A window of keys and values for each block"
         return Cache(layers=self.decoder.make_cache_layers())
 
-    def thoughts(self, input_ids, positions, cache, states, output_latents):
+    def thoughts(self, reading):
         "Logits of the next token and, if asked for, embeddings and streams"
-        h = self.embedding(input_ids) if states is None else states
-        x, seen = self.decoder(h, positions, cache.layers if cache is not None else None)
-        return self.head(x), dict(state=h, hidden=torch.stack(seen, 2)) if output_latents else None
+        h = self.embedding(reading.input_ids) if reading.states is None else reading.states
+        x, seen = self.decoder(h, reading.positions, reading.cache.layers if reading.cache is not None else None)
+        return Thoughts(self.head(x), dict(state=h, hidden=torch.stack(seen, 2)) if reading.output_latents else None)
 
 AutoConfig.register(PlainTransformerConfig.model_type, PlainTransformerConfig, exist_ok=True)
 AutoModelForCausalLM.register(PlainTransformerConfig, PlainTransformerForCausalLM, exist_ok=True)

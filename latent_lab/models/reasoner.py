@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, Cache
 
 from ..blocks.decoder import Decoder, DecoderConfig, initialise
 from ..blocks.recurrence import LeakyGatedRecurrence, StateLayer
-from .contract import LatentCausalLM
+from .contract import LatentCausalLM, Thoughts
 
 # %% ../../nbs/api/41_models.reasoner.ipynb #ed4b9a91
 class LatentReasoningConfig(DecoderConfig):
@@ -87,12 +87,12 @@ class LatentReasoningForCausalLM(LatentCausalLM):
         "The state, then a window of keys and values for each block"
         return Cache(layers=[StateLayer()] + self.decoder.make_cache_layers())
 
-    def thoughts(self, input_ids, positions, cache, states, output_latents):
+    def thoughts(self, reading):
         "Logits of the next token and, if asked for, what led to them"
-        memory, windows = (cache.layers[0], cache.layers[1:]) if cache is not None else (None, None)
-        h, gate = self.dynamics.live(self.encoder(input_ids), positions >= 0, memory, states, output_latents)
-        x, seen = self.decoder(self.bridge(h), positions, windows)
-        return self.head(x), dict(state=h, gate=gate, hidden=torch.stack(seen, 2)) if output_latents else None
+        memory, *windows = reading.cache.layers if reading.cache is not None else [None]
+        h, gate = self.dynamics.live(self.encoder(reading.input_ids), reading.real, memory, reading.states, reading.output_latents)
+        x, seen = self.decoder(self.bridge(h), reading.positions, windows)
+        return Thoughts(self.head(x), dict(state=h, gate=gate, hidden=torch.stack(seen, 2)) if reading.output_latents else None)
 
 AutoConfig.register(LatentReasoningConfig.model_type, LatentReasoningConfig, exist_ok=True)
 AutoModelForCausalLM.register(LatentReasoningConfig, LatentReasoningForCausalLM, exist_ok=True)
