@@ -6,7 +6,7 @@
 __all__ = ['recall', 'surprise', 'MemoryInputs', 'Memory', 'memory_coefficients', 'memorize', 'MemoryState', 'state_tensors',
            'state_from_tensors', 'MemoryWrites', 'NeuralMemory', 'new_state', 'reset_rows', 'PersistentTokens']
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #4ea71919
+# %% ../../nbs/api/16_blocks.memory.ipynb #c3e66b99
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #a7edf170
+# %% ../../nbs/api/16_blocks.memory.ipynb #d4f871a7
 def _wide(x): return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 def _answer(x, multiply, scale, deep):
@@ -32,7 +32,7 @@ def recall(
     scale = weights['scale'][:, None] if 'scale' in weights else None
     return _answer(q, lambda x, name: x @ weights[name].to(x.dtype), scale, 'second' in weights)
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #175189fc
+# %% ../../nbs/api/16_blocks.memory.ipynb #5deedb3f
 def _unnormed(delta, y, unit):
     "Through a norm, backwards: the error at what went in, given that at what came out"
     size = torch.rsqrt(y.var(-1, correction=0, keepdim=True) + 1e-5)
@@ -52,7 +52,7 @@ def surprise(
     if wrapped := 'scale' in weights:
         plain, scale = answer, 1 + weights['scale'][:, None]
         unit = F.layer_norm(plain, plain.shape[-1:])
-        answer = unit*scale + k
+        answer = torch.addcmul(k, unit, scale)
     error = answer - v
     delta = error*(rate*(-2/k.shape[-1]))[..., None]
     if wrapped:
@@ -64,21 +64,21 @@ def surprise(
     writes['first'] = k, torch.ops.aten.gelu_backward(delta @ second.mT, hidden)
     return error.square().mean(-1), writes
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #983d17ce
+# %% ../../nbs/api/16_blocks.memory.ipynb #2ed06c1d
 def _sum_writes(writes, amounts):
-    "Sum over tokens, each times its amount, of what they write"
+    "Sums over tokens of what they write; several, with amounts (rows, s, sums), stand side by side: one product makes them all"
     total = {}
     for name, (key, delta) in writes.items():
-        share = amounts[..., None]
-        total[name] = (share*delta).sum(1) if key is None else _wide((key*share).to(key.dtype).mT @ delta)
-    return total
+        if key is None: total[name] = amounts.mT @ delta
+        else: total[name] = _wide((amounts[..., None]*key[:, :, None]).to(key.dtype).flatten(2).mT @ delta).unflatten(1, (-1, key.shape[-1]))
+    return [dict(zip(total, part)) for part in zip(*(x.unbind(1) for x in total.values()))]
 
 def _write_size(writes):
     "The norm of what each token writes"
     square = lambda x: _wide(x).square().sum(-1)
     return sum(square(delta)*(1 if key is None else square(key)) for key, delta in writes.values()).sqrt()
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #2f7a405d
+# %% ../../nbs/api/16_blocks.memory.ipynb #904d7c23
 class MemoryInputs(NamedTuple):
     "Tokens laid out in slots, whole chunks of them"
     q:Float[Tensor, 'rows s e']      # questions
@@ -108,7 +108,7 @@ def _grow(old, share, more):
     "share * old + more"
     return {name: torch.addcmul(more[name], share.view(-1, *[1]*(w.ndim-1)), w) for name, w in old.items()}
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #6ac65a2d
+# %% ../../nbs/api/16_blocks.memory.ipynb #9742a36d
 def _reference(inputs, initial, memory, inspect):
     "Answers, surprises, sizes of writes, and the memory afterwards"
     base, weights, momentum = memory
@@ -119,7 +119,7 @@ def _reference(inputs, initial, memory, inspect):
         loss, writes = surprise(k, v, rate, base)
         before = weights
         if torch.compiler.is_compiling() or full.any():
-            step = _sum_writes(writes, torch.ones_like(rate))
+            step, = _sum_writes(writes, torch.ones_like(rate)[..., None])
             if inputs.log_stay is not None:
                 step = _grow(momentum, inputs.log_stay[:, i].exp(), step)
                 momentum = _choose(full, step, momentum)
@@ -129,7 +129,7 @@ def _reference(inputs, initial, memory, inspect):
         found.append((read, loss, _write_size(writes) if inspect else loss))
     return *(torch.cat(x, 1) for x in zip(*found)), Memory(base, weights, momentum)
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #bd3f2d09
+# %% ../../nbs/api/16_blocks.memory.ipynb #ea64fb3d
 def _spans(logs):
     "The product over j < l <= i, zero where j > i; place 0 is before the first"
     logs = F.pad(logs, (1, 0))
@@ -151,17 +151,13 @@ def memory_coefficients(
         stay = stay*F.pad(full.to(log_keep.dtype), (1, 0), value=1)[..., None, :]
         return kept[..., 0], (kept*moves) @ stay, stay[..., -1, :]
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #ce0e8a93
+# %% ../../nbs/api/16_blocks.memory.ipynb #dbeb873b
 class _Shares(NamedTuple):
     "What each token of a block reads, and what is left in the end"
-    kept:Tensor       # (rows, s, 1) of the first weights, in what a token reads
-    moved:Tensor      # (rows, s, 1) of the first momentum
-    pairs:Tensor      # (rows, s, s) of each token's write
-    keep:Tensor       # (rows,) of the first weights, in the end
-    move:Tensor       # (rows,) of the first momentum, in the end
-    stay:Tensor       # (rows,) of the first momentum in the last
-    to_weights:Tensor # (rows, s) of each token's write in the last weights
-    to_momentum:Tensor # (rows, s) of each token's write in the last momentum
+    old:Tensor   # (rows, s, 2) of the first weights and of the first momentum, in what a token reads
+    pairs:Tensor # (rows, s, s) of each token's write, in what a token reads
+    last:Tensor  # (rows, 3) in the end: of the first weights and of the first momentum in the weights; of the first momentum in the momentum
+    ends:Tensor  # (rows, s, 2) in the end: of each token's write in the weights and in the momentum
 
 def _shares(inputs):
     "For each block"
@@ -170,32 +166,35 @@ def _shares(inputs):
     size, chunks = cut(inputs.k).shape[2], keep.shape[-1]-1
     done = (torch.arange(size, device=keep.device)+1)*chunks//size             # chunks complete when a token reads
     tokens = lambda x: x[..., 1:].repeat_interleave(size//chunks, -1)
-    mixed = mix[..., done, :]
-    shares = keep[..., done, None], mixed[..., :1], tokens(mixed), keep[..., -1], mix[..., -1, 0], stay[..., 0], tokens(mix[..., -1, :]), tokens(stay)
-    return [_Shares(*parts) for parts in zip(*(x.unbind(1) for x in shares))]
+    mixed = mix[:, :, done]
+    old, last = torch.stack([keep[:, :, done], mixed[..., 0]], -1), torch.stack([keep[..., -1], mix[..., -1, 0], stay[..., 0]], -1)
+    ends = torch.stack([tokens(mix[..., -1, :]), tokens(stay)], -1)
+    return [_Shares(*parts) for parts in zip(*(x.unbind(1) for x in (old, tokens(mixed), last, ends)))]
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #9cfa8a7c
+# %% ../../nbs/api/16_blocks.memory.ipynb #8ffb877d
 def _read_block(q, writes, shares, weights, momentum):
     "What is read while the block is written"
     def multiply(x, name):
         (key, delta), low = writes[name], lambda y: y.to(x.dtype)
-        old = low(shares.kept*x) @ low(weights[name])
-        if momentum: old = torch.baddbmm(old, low(shares.moved*x), low(momentum[name]))
-        return torch.baddbmm(old, low(shares.pairs*(x @ key.mT)), delta)
+        kept, moved = low(shares.old[..., None]*x[:, :, None]).unbind(2)
+        y = kept @ low(weights[name])
+        if momentum: y = torch.baddbmm(y, moved, low(momentum[name]))
+        return torch.baddbmm(y, low(shares.pairs*(x @ key.mT)), delta)
     scale = None
     if 'scale' in weights:
-        scale = shares.kept*weights['scale'][:, None] + shares.pairs @ writes['scale'][1]
-        if momentum: scale = torch.addcmul(scale, shares.moved, momentum['scale'][:, None])
+        old = torch.stack([weights['scale'], momentum['scale']], 1) if momentum else weights['scale'][:, None]
+        scale = shares.old[..., :old.shape[1]] @ old + shares.pairs @ writes['scale'][1]
     return _answer(q, multiply, scale, 'second' in weights)
 
 def _end_block(writes, shares, weights, momentum, moving):
     "Weights and momentum after the block"
-    after = _grow(weights, shares.keep, _sum_writes(writes, shares.to_weights))
+    after, speed = _sum_writes(writes, shares.ends)
+    keep, move, stay = shares.last.unbind(1)
+    after = _grow(weights, keep, after)
     if not moving: return after, momentum
-    speed = _sum_writes(writes, shares.to_momentum)
-    return (_grow(momentum, shares.move, after), _grow(momentum, shares.stay, speed)) if momentum else (after, speed)
+    return (_grow(momentum, move, after), _grow(momentum, stay, speed)) if momentum else (after, speed)
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #d043c13a
+# %% ../../nbs/api/16_blocks.memory.ipynb #b5fdbfe9
 def _dual(inputs, initial, memory, inspect):
     "What `_reference` gives, a block at a time"
     base, weights, momentum = memory
@@ -211,7 +210,7 @@ def _dual(inputs, initial, memory, inspect):
         base, against = _choose(closes, weights, base), weights
     return *(torch.cat(x, 1) for x in zip(*found)), Memory(base, weights, momentum)
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #0bf4ed8f
+# %% ../../nbs/api/16_blocks.memory.ipynb #4c5cf25b
 def memorize(
     inputs:MemoryInputs,   # tokens in slots; `fresh` and `closes` are for chunks in the reference, for blocks in the dual form
     initial:dict,          # weights of a new memory
@@ -223,7 +222,7 @@ def memorize(
     if form not in ('reference', 'dual'): raise ValueError(f"`form` is {form!r}; it must be 'reference' or 'dual'")
     return (_reference if form == 'reference' else _dual)(inputs, initial, memory, inspect)
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #8419092f
+# %% ../../nbs/api/16_blocks.memory.ipynb #d1acd18f
 class _Places(NamedTuple):
     "Where tokens go"
     slot:Tensor|None   # (b, n) place of each token, `slots` at padding; None: in order
@@ -244,7 +243,7 @@ def _plain_places(b, n, chunk, block, unit, device):
     closes = [end <= n and end % block == 0 for end in range(unit, slots+1, unit)]
     return _Places(None, slots, full, [False]*len(closes), closes, per_row(n), per_row(n), per_row(-1))
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #b2c3867b
+# %% ../../nbs/api/16_blocks.memory.ipynb #1b98a55b
 def _pick(x, index, other):
     "x at `index`, `other` where the index is -1"
     return torch.where(index >= 0, x.gather(1, index.clamp(min=0)), other)
@@ -272,7 +271,7 @@ def _places(real, documents, position, current, chunk, block, unit, offset, spar
     document = current if documents is None else _pick(documents, final, current[:, None])[:, 0]
     return _Places(slot, slots, full, fresh, closes, after(slot, offset), after(place, position), document)
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #c7534577
+# %% ../../nbs/api/16_blocks.memory.ipynb #d958344d
 class MemoryState(NamedTuple):
     "A memory between two calls"
     base:dict[str, Tensor]      # weights with which the block began; each tensor's axes are b, h and those of the weights
@@ -304,7 +303,7 @@ class MemoryState(NamedTuple):
         "Some of the rows, as beam search picks them"
         return self.map(lambda x: x.index_select(0, index.to(x.device)))
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #07182b2a
+# %% ../../nbs/api/16_blocks.memory.ipynb #ff8521b6
 def state_tensors(
     state:MemoryState,         # to be saved
 )->dict[str, Tensor]:          # for `safetensors.torch.save_file`
@@ -320,7 +319,7 @@ def state_from_tensors(
     part = lambda name: {key.partition('.')[2]: x for key, x in tensors.items() if key.startswith(f'{name}.')}
     return MemoryState(part('base'), part('weights'), part('momentum'), tensors['tokens'], tensors['position'], tensors['document'])
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #36025e40
+# %% ../../nbs/api/16_blocks.memory.ipynb #3fb68e85
 class MemoryWrites(NamedTuple):
     "How each token was taken"
     surprise:Float[Tensor, 'b h n']      # mean square of what the memory got wrong
@@ -329,7 +328,7 @@ class MemoryWrites(NamedTuple):
     momentum:Float[Tensor, 'b h n']|None # η, which the token's chunk averages; None: none
     forget:Float[Tensor, 'b h n']|None   # α, likewise
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #ded35833
+# %% ../../nbs/api/16_blocks.memory.ipynb #77763134
 def _check_sizes(width, heads, head_dim, depth, chunk, block, form):
     "One line for every mistake"
     if heads < 1: raise ValueError(f'`heads` is {heads}; it must be at least 1')
@@ -345,7 +344,7 @@ def _logit(name, start, most=1.):
     if not 0 < start < most: raise ValueError(f'`{name}` is {start}; it must lie between 0 and {most:g}')
     return torch.logit(torch.tensor(start/most, dtype=torch.float64)).item()
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #10977377
+# %% ../../nbs/api/16_blocks.memory.ipynb #2aace849
 def _initial_weights(heads, e, hidden, depth, wrapped):
     "The weights with which a memory begins"
     shapes = dict(first=(e, e)) if depth == 1 else dict(first=(e, hidden), second=(hidden, e))
@@ -359,7 +358,7 @@ def _rate_heads(width, heads, max_rate, **starts):
         nn.init.zeros_(head.weight), nn.init.constant_(head.bias, _logit(name, starts[name], max_rate if name == 'rate' else 1.))
     return nn.ModuleDict(made)
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #2d7878d3
+# %% ../../nbs/api/16_blocks.memory.ipynb #fec83ae8
 def _lay_out(layer, x, state, mask, documents, unit):
     "Tokens in their places (b, slots, d), and the places"
     (b, n, d), chunk, block = x.shape, layer.chunk_size, layer.block_size
@@ -385,7 +384,7 @@ def _put_back(y, places, n, mask):
     at = wide(places.slot[:, -n:].clamp(max=places.slots-1)).expand(-1, -1, *y.shape[2:])
     return y.gather(1, at) if mask is None else y.gather(1, at).masked_fill(~wide(mask.bool()), 0)
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #962651b0
+# %% ../../nbs/api/16_blocks.memory.ipynb #194f2edf
 def _split_heads(x, heads):
     "(b, s, h·e) as (b·h, s, e)"
     return x.unflatten(2, (heads, -1)).transpose(1, 2).flatten(0, 1)
@@ -416,7 +415,7 @@ def _join_heads(layer, read, x):
     read = read.transpose(1, 2).flatten(2)
     return read if layer.combine is None else layer.combine(read)
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #cb38d0bb
+# %% ../../nbs/api/16_blocks.memory.ipynb #82a0e875
 def _check_call(layer, x, mask, documents):
     "Tokens and what is said about them"
     if x.ndim != 3 or x.shape[-1] != layer.width: raise ValueError(f'`x` has shape {tuple(x.shape)}; it must be (b, n, {layer.width})')
@@ -440,7 +439,7 @@ def _check_state(layer, x, state):
             like = _wide(layer.initial[key])
             if (w.dtype, w.device) != (like.dtype, like.device): raise ValueError(f'`state.{name}` is {w.dtype} on {w.device}; this layer needs {like.dtype} on {like.device}')
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #c17496ac
+# %% ../../nbs/api/16_blocks.memory.ipynb #b447ee8c
 class NeuralMemory(nn.Module):
     "A network that learns while it reads"
     def __init__(self,
@@ -479,7 +478,7 @@ class NeuralMemory(nn.Module):
         "Read and write"
         return _remember(self, x, state, mask, documents, output_writes)
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #97ae63fb
+# %% ../../nbs/api/16_blocks.memory.ipynb #dd2d5ecb
 def new_state(
     layer:NeuralMemory,  # whose memory
     rows:int,            # examples
@@ -500,7 +499,7 @@ def reset_rows(
     new, pick = new_state(layer, len(rows)), lambda a, b: torch.where(rows.view(-1, *[1]*(b.ndim-1)), a.to(b.dtype), b)
     return MemoryState(*(_choose(rows, a, b) if isinstance(b, dict) else pick(a, b) for a, b in zip(new, state)))
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #df126325
+# %% ../../nbs/api/16_blocks.memory.ipynb #f3d923e2
 def _remember(layer, x, state, mask, documents, output_writes):
     "`NeuralMemory.forward`"
     _check_call(layer, x, mask, documents)
@@ -522,7 +521,7 @@ def _remember(layer, x, state, mask, documents, output_writes):
     share = lambda name: back(torch.sigmoid(logits[name])) if name in logits else None
     return read, after, MemoryWrites(back(loss), back(size), back(inputs.rate), share('momentum'), share('forget'))
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #e25d4207
+# %% ../../nbs/api/16_blocks.memory.ipynb #37b3ca68
 class PersistentTokens(nn.Module):
     "Learnt tokens before every text"
     def __init__(self,
