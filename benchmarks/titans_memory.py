@@ -79,7 +79,7 @@ class Reads(torch.nn.Module):
 
 
 def contenders(args, mode):
-    "Functions that run forward and backward once"
+    "What makes functions that run forward and backward once"
     ours, peer, _ = twins(args, torch.float32)
     x, grad = inputs(args, torch.float32, args.rows, args.tokens)
     low = (lambda: torch.autocast(args.device, torch.bfloat16)) if mode == 'bf16' else nullcontext
@@ -91,15 +91,18 @@ def contenders(args, mode):
             torch.autograd.grad(read, leaves, grad.to(read.dtype), allow_unused=True)
         return run
 
-    runs = {'ours': both_ways(Reads(ours)), 'titans-pytorch': both_ways(Reads(peer))}
-    if 'compiled' in args.also: runs['ours, compiled'] = both_ways(torch.compile(Reads(ours), dynamic=False))
-    if 'reference' in args.also:
-        plain = twins(args, torch.float32)[0]
-        plain.form = 'reference'
-        runs['ours, reference'] = both_ways(Reads(plain))
-    if 'captured' in args.also and args.device == 'cuda' and mode != 'bf16':
-        runs['ours, captured'] = both_ways(torch.cuda.make_graphed_callables(Reads(twins(args, torch.float32)[0]), (x.detach().clone().requires_grad_(),)))
-    return runs
+    def plain():
+        layer = twins(args, torch.float32)[0]
+        layer.form = 'reference'
+        return both_ways(Reads(layer))
+
+    def captured(): return both_ways(torch.cuda.make_graphed_callables(Reads(twins(args, torch.float32)[0]), (x.detach().clone().requires_grad_(),)))
+
+    makers = {'ours': lambda: both_ways(Reads(ours)), 'titans-pytorch': lambda: both_ways(Reads(peer))}
+    if 'compiled' in args.also: makers['ours, compiled'] = lambda: both_ways(torch.compile(Reads(ours), dynamic=False))
+    if 'reference' in args.also: makers['ours, reference'] = plain
+    if 'captured' in args.also: makers['ours, captured'] = captured
+    return makers
 
 
 def once(run, device):
@@ -122,13 +125,14 @@ def once(run, device):
 def measure(args, mode):
     "A row for each contender; a failure is a row too"
     torch.backends.cuda.matmul.allow_tf32 = mode == 'tf32'
-    rows, failed = {}, {}
-    runs = contenders(args, mode)
-    for name, run in list(runs.items()):
+    rows, failed, runs = {}, {}, {}
+    for name, make in contenders(args, mode).items():
         try:
+            run = make()
             for _ in range(3 if args.device == 'cuda' else 1): once(run, args.device)
+            runs[name] = run
         except Exception as error: failed[name] = f'{type(error).__name__}: {str(error).strip()[:300]}'
-    found = {name: [] for name in runs if name not in failed}
+    found = {name: [] for name in runs}
     for _ in range(args.rounds):
         for name, calls in found.items(): calls.append(once(runs[name], args.device))
     for name, calls in found.items():

@@ -1,5 +1,8 @@
 "The neural memory beside `titans-pytorch`, and what its notebook cannot hold: every kind of layer, the compiler, what is kept for the backward pass"
 import itertools
+import sys
+from argparse import Namespace
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +11,9 @@ from titans_pytorch import MemoryMLP
 from titans_pytorch import NeuralMemory as PeerMemory
 
 from latent_lab.blocks.memory import NeuralMemory
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]/'benchmarks'))
+from titans_memory import agreement, measure
 
 KINDS = {'as it comes': {}, 'one layer': dict(depth=1), 'no momentum': dict(momentum=None), 'nothing around': dict(wrapped=False), 'one head': dict(heads=1),
          'wide heads': dict(head_dim=6), 'token by token': dict(chunk_size=1, block_size=1), 'paper': dict(chunk_size=3, block_size=3), 'one block': dict(block_size=36)}
@@ -165,3 +171,11 @@ def test_it_learns_to_recall():
         loss = nn.functional.cross_entropy(head(read[:, -1]), wanted+6)
         optimizer.zero_grad(), loss.backward(), optimizer.step()
     assert (head(read[:, -1]).argmax(-1) == wanted+6).float().mean() > .5
+
+
+def test_the_benchmark_measures():
+    "At a size that says nothing but that it works"
+    args = Namespace(device='cpu', width=8, chunk=2, block=4, rows=1, tokens=16, rounds=1, checked=16, also=['reference'])
+    assert max(agreement(args)[name] for name in ('read', 'worst_gradient')) < 1e-9
+    rows = measure(args, 'fp32')
+    assert all(rows[name]['ms'] > 0 for name in ('ours', 'titans-pytorch', 'ours, reference')) and rows['ours']['times_faster'] > 0
