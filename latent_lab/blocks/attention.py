@@ -370,6 +370,13 @@ class CausalAttention(nn.Module):
         self.num_heads,self.kind,self.window,self.rotary,self.dropout = num_heads,kind,window,rotary,dropout
         self.qkv = nn.Linear(width, 3*width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
+    def parts(self,
+        x:Float[Tensor, 'b n d'],     # tokens
+        positions:Int[Tensor, 'b n'], # their positions
+    )->tuple[Float[Tensor, 'b h n e'], Float[Tensor, 'b h n e'], Float[Tensor, 'b h n e']]:
+        "What each token asks, is asked for, and answers"
+        q,k,v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        return (*rotary(torch.cat([q, k], 1), positions).chunk(2, 1),v) if self.rotary else (q,k,v)
     def forward(self,
         x:Float[Tensor, 'b n d'],        # tokens
         positions:Int[Tensor, 'b n'],    # their positions, -1 at padding
@@ -378,8 +385,7 @@ class CausalAttention(nn.Module):
         "What each token gathers from those in its view"
         if positions.shape != x.shape[:2]:
             raise ValueError(f'positions have the shape {tuple(positions.shape)}; the tokens need {tuple(x.shape[:2])}')
-        q,k,v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        if self.rotary: q,k = rotary(torch.cat([q, k], 1), positions).chunk(2, 1)
+        q,k,v = self.parts(x, positions)
         k_positions = positions
         if cache is not None: k,v,k_positions = cache.update(k, v, positions)
         y = attend(q, k, v, positions, k_positions, self.kind, self.window, self.dropout if self.training else 0.)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Pondered', 'HaltingRule', 'ponder', 'ACT', 'truncated_geometric', 'PonderNet', 'Exit', 'Fixed', 'Reasons',
-           'why_stopped', 'had_it_stopped', 'warn_if_dead']
+           'why_stopped', 'had_it_stopped', 'Until', 'warn_if_dead']
 
 # %% ../../nbs/api/15_blocks.halting.ipynb #9245bd35
 import warnings
@@ -248,6 +248,26 @@ def had_it_stopped(
     p = torch.where(before, pad(pondered.halt, (0, max(0, k-pondered.halt.shape[-1])))[..., :k], 0.)
     given, said = p.cumsum(-1)-p, p[..., None]*states
     return (said.cumsum(2)-said + (1-given)[..., None]*states).to(states.dtype)
+
+# %% ../../nbs/api/15_blocks.halting.ipynb #fedcfadc
+class Until(HaltingRule):
+    "A rule for most tokens; the others stop where they are told"
+    def __init__(self,
+        rule:HaltingRule,         # for the tokens that are not told
+        steps:Int[Tensor, 'b n'], # thoughts of each token; 0: the rule decides
+    ):
+        if steps.numel() == 0 or steps.min() < 0: raise ValueError(f'`steps` has shape {tuple(steps.shape)} and must hold numbers of thoughts, none below 0')
+        super().__init__(max(rule.max_steps, int(steps.max())), rule.epsilon)
+        self.rule, self.steps = rule, steps
+
+    def chance(self, new, old, left, step):
+        if left.shape != self.steps.shape: raise ValueError(f'`steps` has shape {tuple(self.steps.shape)}, the tokens that think {tuple(left.shape)}; numbers for each token need `way="dense"`')
+        p, told = self.rule.chance(new, old, left, step), self.steps > 0
+        goes_on = told & (self.steps > step) & (1-left+p >= 1-self.epsilon)
+        stops = torch.where(told, self.steps <= step, step >= self.rule.max_steps)
+        return torch.where(stops, 1., torch.where(goes_on, 0., p))
+
+    def price(self, pondered): return self.rule.price(pondered)
 
 # %% ../../nbs/api/15_blocks.halting.ipynb #74ecdc4f
 def warn_if_dead(
