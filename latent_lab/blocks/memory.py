@@ -6,7 +6,7 @@
 __all__ = ['recall', 'surprise', 'MemoryInputs', 'Memory', 'memory_coefficients', 'memorize', 'MemoryState', 'state_tensors',
            'state_from_tensors', 'MemoryWrites', 'NeuralMemory', 'new_state', 'reset_rows', 'ask', 'PersistentTokens']
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #906d765f
+# %% ../../nbs/api/16_blocks.memory.ipynb #b344ca58
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #564f501c
+# %% ../../nbs/api/16_blocks.memory.ipynb #cc0ff55b
 def _wide(x): return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 def _answer(x, multiply, scale, deep):
@@ -32,7 +32,7 @@ def recall(
     scale = weights['scale'][:, None] if 'scale' in weights else None
     return _answer(q, lambda x, name: x @ weights[name].to(x.dtype), scale, 'second' in weights)
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #31e72ab4
+# %% ../../nbs/api/16_blocks.memory.ipynb #f33b6351
 def _unnormed(delta, y, unit):
     "Through a norm, backwards: the error at what went in, given that at what came out"
     size = torch.rsqrt(y.var(-1, correction=0, keepdim=True) + 1e-5)
@@ -64,7 +64,7 @@ def surprise(
     writes['first'] = k, torch.ops.aten.gelu_backward(delta @ second.mT, hidden)
     return error.square().mean(-1), writes
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #3c724d67
+# %% ../../nbs/api/16_blocks.memory.ipynb #fdaa2bef
 def _sum_writes(writes, amounts):
     "Sums over tokens of what they write; several, with amounts (rows, s, sums), stand side by side: one product makes them all"
     total = {}
@@ -78,7 +78,7 @@ def _write_size(writes):
     square = lambda x: _wide(x).square().sum(-1)
     return sum(square(delta)*(1 if key is None else square(key)) for key, delta in writes.values()).sqrt()
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #e2187e2f
+# %% ../../nbs/api/16_blocks.memory.ipynb #c735f939
 class MemoryInputs(NamedTuple):
     "Tokens laid out in slots, whole chunks of them"
     q:Float[Tensor, 'rows s e']      # questions
@@ -108,7 +108,7 @@ def _grow(old, share, more):
     "share * old + more"
     return {name: torch.addcmul(more[name], share.view(-1, *[1]*(w.ndim-1)), w) for name, w in old.items()}
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #9c09a685
+# %% ../../nbs/api/16_blocks.memory.ipynb #91218fed
 def _reference(inputs, initial, memory, inspect):
     "Answers, surprises, sizes of writes, and the memory afterwards"
     base, weights, momentum = memory
@@ -130,7 +130,7 @@ def _reference(inputs, initial, memory, inspect):
         found.append((read, loss, _write_size(writes) if inspect else loss))
     return *(torch.cat(x, 1) for x in zip(*found)), Memory(base, weights, momentum)
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #6388ac02
+# %% ../../nbs/api/16_blocks.memory.ipynb #ffac292b
 def _spans(logs):
     "The product over j < l <= i, zero where j > i; place 0 is before the first"
     logs = F.pad(logs, (1, 0))
@@ -152,7 +152,7 @@ def memory_coefficients(
         stay = stay*F.pad(full.to(log_keep.dtype), (1, 0), value=1)[..., None, :]
         return kept[..., 0], (kept*moves) @ stay, stay[..., -1, :]
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #ac21e136
+# %% ../../nbs/api/16_blocks.memory.ipynb #e0a9146b
 class _Shares(NamedTuple):
     "What each token of a block reads, and what is left in the end"
     old:Tensor   # (rows, s, 2) of the first weights and of the first momentum, in what a token reads
@@ -172,7 +172,7 @@ def _shares(inputs):
     ends = torch.stack([tokens(mix[..., -1, :]), tokens(stay)], -1)
     return [_Shares(*parts) for parts in zip(*(x.unbind(1) for x in (old, tokens(mixed), last, ends)))]
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #2a348d60
+# %% ../../nbs/api/16_blocks.memory.ipynb #66f36f59
 def _read_block(q, writes, shares, weights, momentum):
     "What is read while the block is written"
     def multiply(x, name):
@@ -195,7 +195,7 @@ def _end_block(writes, shares, weights, momentum, moving):
     if not moving: return after, momentum
     return (_grow(momentum, move, after), _grow(momentum, stay, speed)) if momentum else (after, speed)
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #613fde8a
+# %% ../../nbs/api/16_blocks.memory.ipynb #3d63d0f4
 def _dual(inputs, initial, memory, inspect):
     "What `_reference` gives, a block at a time"
     base, weights, momentum = memory
@@ -212,7 +212,7 @@ def _dual(inputs, initial, memory, inspect):
         base = _choose(inputs.closes[i], weights, base)
     return *(torch.cat(x, 1) for x in zip(*found)), Memory(base, weights, momentum)
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #1195344d
+# %% ../../nbs/api/16_blocks.memory.ipynb #a3a21d4c
 def memorize(
     inputs:MemoryInputs,   # tokens in slots; `fresh` and `closes` are for chunks in the reference, for blocks in the dual form
     initial:dict,          # weights of a new memory
@@ -224,7 +224,7 @@ def memorize(
     if form not in ('reference', 'dual'): raise ValueError(f"`form` is {form!r}; it must be 'reference' or 'dual'")
     return (_reference if form == 'reference' else _dual)(inputs, initial, memory, inspect)
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #492968d4
+# %% ../../nbs/api/16_blocks.memory.ipynb #391ffb60
 class _Places(NamedTuple):
     "Where tokens go"
     slot:Tensor|None   # (b, n) place of each token, `slots` at padding; None: in order
@@ -245,7 +245,7 @@ def _plain_places(b, n, chunk, block, unit, device):
     closes = [end <= n and end % block == 0 for end in range(unit, slots+1, unit)]
     return _Places(None, slots, full, [False]*len(closes), closes, per_row(n), per_row(n), per_row(-1))
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #7576a63c
+# %% ../../nbs/api/16_blocks.memory.ipynb #9c81189a
 def _pick(x, index, other):
     "x at `index`, `other` where the index is -1"
     return torch.where(index >= 0, x.gather(1, index.clamp(min=0)), other)
@@ -273,7 +273,7 @@ def _places(real, documents, position, current, chunk, block, unit, offset, spar
     document = current if documents is None else _pick(documents, final, current[:, None])[:, 0]
     return _Places(slot, slots, full, fresh, closes, after(slot, offset), after(place, position), document)
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #054da179
+# %% ../../nbs/api/16_blocks.memory.ipynb #b663cb64
 class MemoryState(NamedTuple):
     "A memory between two calls"
     base:dict[str, Tensor]      # weights with which the block began; each tensor's axes are b, h and those of the weights
@@ -305,7 +305,7 @@ class MemoryState(NamedTuple):
         "Some of the rows, as beam search picks them"
         return self.map(lambda x: x.index_select(0, index.to(x.device)))
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #d86d8d09
+# %% ../../nbs/api/16_blocks.memory.ipynb #872809b5
 def state_tensors(
     state:MemoryState,         # to be saved
 )->dict[str, Tensor]:          # for `safetensors.torch.save_file`
@@ -321,7 +321,7 @@ def state_from_tensors(
     part = lambda name: {key.partition('.')[2]: x for key, x in tensors.items() if key.startswith(f'{name}.')}
     return MemoryState(part('base'), part('weights'), part('momentum'), tensors['tokens'], tensors['position'], tensors['document'])
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #43194777
+# %% ../../nbs/api/16_blocks.memory.ipynb #f3e0f3f7
 class MemoryWrites(NamedTuple):
     "How each token was taken"
     surprise:Float[Tensor, 'b h n']      # mean square of what the memory got wrong
@@ -330,7 +330,7 @@ class MemoryWrites(NamedTuple):
     momentum:Float[Tensor, 'b h n']|None # η, which the token's chunk averages; None: none
     forget:Float[Tensor, 'b h n']|None   # α, likewise
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #0c266e11
+# %% ../../nbs/api/16_blocks.memory.ipynb #1b362371
 def _check_sizes(width, heads, head_dim, depth, chunk, block, form):
     "One line for every mistake"
     if heads < 1: raise ValueError(f'`heads` is {heads}; it must be at least 1')
@@ -346,7 +346,7 @@ def _logit(name, start, most=1.):
     if not 0 < start < most: raise ValueError(f'`{name}` is {start}; it must lie between 0 and {most:g}')
     return torch.logit(torch.tensor(start/most, dtype=torch.float64)).item()
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #736c21ce
+# %% ../../nbs/api/16_blocks.memory.ipynb #d47e1368
 def _initial_weights(heads, e, hidden, depth, wrapped):
     "The weights with which a memory begins"
     shapes = dict(first=(e, e)) if depth == 1 else dict(first=(e, hidden), second=(hidden, e))
@@ -360,7 +360,7 @@ def _rate_heads(width, heads, max_rate, **starts):
         nn.init.zeros_(head.weight), nn.init.constant_(head.bias, _logit(name, starts[name], max_rate if name == 'rate' else 1.))
     return nn.ModuleDict(made)
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #9c9b5ecd
+# %% ../../nbs/api/16_blocks.memory.ipynb #04d359af
 def _lay_out(layer, x, state, mask, documents, unit):
     "Tokens in their places (b, slots, d), and the places"
     (b, n, d), chunk, block = x.shape, layer.chunk_size, layer.block_size
@@ -386,7 +386,7 @@ def _put_back(y, places, n, mask):
     at = wide(places.slot[:, -n:].clamp(max=places.slots-1)).expand(-1, -1, *y.shape[2:])
     return y.gather(1, at) if mask is None else y.gather(1, at).masked_fill(~wide(mask.bool()), 0)
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #a4f3ee8a
+# %% ../../nbs/api/16_blocks.memory.ipynb #863ed603
 def _split_heads(x, heads):
     "(b, s, h·e) as (b·h, s, e)"
     return x.unflatten(2, (heads, -1)).transpose(1, 2).flatten(0, 1)
@@ -417,7 +417,7 @@ def _join_heads(layer, read, x):
     read = read.transpose(1, 2).flatten(2)
     return read if layer.combine is None else layer.combine(read)
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #957cf8e6
+# %% ../../nbs/api/16_blocks.memory.ipynb #d52fa871
 def _check_call(layer, x, mask, documents):
     "Tokens and what is said about them"
     if x.ndim != 3 or x.shape[-1] != layer.width: raise ValueError(f'`x` has shape {tuple(x.shape)}; it must be (b, n, {layer.width})')
@@ -441,7 +441,7 @@ def _check_state(layer, x, state):
             like = _wide(layer.initial[key])
             if (w.dtype, w.device) != (like.dtype, like.device): raise ValueError(f'`state.{name}` is {w.dtype} on {w.device}; this layer needs {like.dtype} on {like.device}')
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #4a38fa13
+# %% ../../nbs/api/16_blocks.memory.ipynb #e5238a13
 class NeuralMemory(nn.Module):
     "A network that learns while it reads"
     def __init__(self,
@@ -480,7 +480,7 @@ class NeuralMemory(nn.Module):
         "Read and write"
         return _remember(self, x, state, mask, documents, output_writes)
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #b3489f2c
+# %% ../../nbs/api/16_blocks.memory.ipynb #584427de
 def new_state(
     layer:NeuralMemory,  # whose memory
     rows:int,            # examples
@@ -501,7 +501,7 @@ def reset_rows(
     new, pick = new_state(layer, len(rows)), lambda a, b: torch.where(rows.view(-1, *[1]*(b.ndim-1)), a.to(b.dtype), b)
     return MemoryState(*(_choose(rows, a, b) if isinstance(b, dict) else pick(a, b) for a, b in zip(new, state)))
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #29337804
+# %% ../../nbs/api/16_blocks.memory.ipynb #71665c11
 def ask(
     layer:NeuralMemory,              # whose memory
     x:Float[Tensor, 'b n d'],        # tokens that ask
@@ -514,7 +514,7 @@ def ask(
     weights = {name: w.flatten(0, 1) for name, w in state.weights.items()}
     return _join_heads(layer, recall(_split_heads(layer.to_query(layer.read_norm(x)), layer.heads), weights), x)
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #b9f712a5
+# %% ../../nbs/api/16_blocks.memory.ipynb #a2f5481a
 def _remember(layer, x, state, mask, documents, output_writes):
     "`NeuralMemory.forward`"
     _check_call(layer, x, mask, documents)
@@ -536,7 +536,7 @@ def _remember(layer, x, state, mask, documents, output_writes):
     share = lambda name: back(torch.sigmoid(logits[name])) if name in logits else None
     return read, after, MemoryWrites(back(loss), back(size), back(inputs.rate), share('momentum'), share('forget'))
 
-# %% ../../nbs/api/16_blocks.memory.ipynb #b1f4621e
+# %% ../../nbs/api/16_blocks.memory.ipynb #e4b0db75
 class PersistentTokens(nn.Module):
     "Learnt tokens before every text"
     def __init__(self,
