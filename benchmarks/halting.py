@@ -185,10 +185,12 @@ def main():
     parser.add_argument('--width', type=int, default=512, help='features of a state')
     parser.add_argument('--thoughts', nargs='+', choices=['mlp', 'gru'], default=['mlp', 'gru'], help='what a thought is (default: both)')
     parser.add_argument('--dtype', choices=['float32', 'bfloat16'], help='default: float32 on a CPU, bfloat16 on a GPU')
+    parser.add_argument('--threads', type=int, help='threads on a CPU; one where the other cores are busy (default: as many as cores)')
     parser.add_argument('--out', help='JSON file (default: results/halting_{cpu,cuda}.json beside this script)')
     args = parser.parse_args()
     dtype = getattr(torch, args.dtype or ('float32' if args.device == 'cpu' else 'bfloat16'))
     out = args.out or os.path.join(os.path.dirname(os.path.abspath(__file__)), 'results', f'halting_{args.device}.json')
+    if args.threads: torch.set_num_threads(args.threads)
     before = hardware(args.device)
     if args.device == 'cpu': keep_memory()
     sizes = [(kind, tokens) for kind in args.thoughts for tokens in args.tokens] if args.tokens else [size for size in SIZES[args.device] if size[0] in args.thoughts]
