@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ConfidenceGate', 'future_pairs', 'future_loss', 'FuturePredictor', 'stream_spread', 'warn_if_collapsed']
 
-# %% ../../nbs/api/17_blocks.gate.ipynb #486e1635
+# %% ../../nbs/api/17_blocks.gate.ipynb #36074dda
 import warnings
 
 import torch
@@ -15,7 +15,7 @@ from torch.nn.functional import layer_norm, linear, smooth_l1_loss
 
 from .pooling import widen
 
-# %% ../../nbs/api/17_blocks.gate.ipynb #550b7757
+# %% ../../nbs/api/17_blocks.gate.ipynb #c89d4bd3
 class ConfidenceGate(nn.Module):
     "How much of a thought enters the stream"
     def __init__(self,
@@ -37,7 +37,7 @@ class ConfidenceGate(nn.Module):
         g = torch.sigmoid(linear(torch.cat([x, h], -1), self.weight, self.bias)).to(x.dtype)
         return torch.lerp(x, h.to(x.dtype), g), g           # x + g*(h-x): exactly x at 0 and exactly h at 1
 
-# %% ../../nbs/api/17_blocks.gate.ipynb #c8ea9b6a
+# %% ../../nbs/api/17_blocks.gate.ipynb #633f07f6
 def future_pairs(
     step:int,                       # how far ahead, from 1
     mask:Bool[Tensor, 'b n'],       # True at real tokens
@@ -48,7 +48,7 @@ def future_pairs(
     pairs = mask[:, :-step] & mask[:, step:] & (seen[:, step:]-seen[:, :-step] == step)
     return pairs if documents is None else pairs & (documents[:, :-step] == documents[:, step:])
 
-# %% ../../nbs/api/17_blocks.gate.ipynb #ad116f68
+# %% ../../nbs/api/17_blocks.gate.ipynb #1308af79
 def future_loss(
     predicted:Float[Tensor, 'b n t d'], # what is said to come 1 ... t tokens later
     stream:Float[Tensor, 'b n d'],      # what came; a target only, without a gradient
@@ -71,7 +71,7 @@ def future_loss(
     if each: return torch.stack(sums)/torch.stack(counts).clamp(min=1)
     return sum(sums, widen(predicted[:, :0]).sum())/sum(counts, mask[:, :0].sum()).clamp(min=1)
 
-# %% ../../nbs/api/17_blocks.gate.ipynb #786ca90c
+# %% ../../nbs/api/17_blocks.gate.ipynb #bf9f50d8
 class FuturePredictor(nn.Module):
     "The stream some tokens ahead, as a thought sees it"
     def __init__(self,
@@ -92,7 +92,7 @@ class FuturePredictor(nn.Module):
         h = h if mask is None else torch.where(mask.bool()[..., None], h, 0.)       # whatever stands at padding, no gradient learns of it
         return self.mlp(h).unflatten(-1, (self.horizon, h.shape[-1]))
 
-# %% ../../nbs/api/17_blocks.gate.ipynb #f6b2a614
+# %% ../../nbs/api/17_blocks.gate.ipynb #45f93dde
 def stream_spread(
     stream:Float[Tensor, 'b n d'],      # what is to be predicted
     mask:Bool[Tensor, 'b n']|None=None, # True at real tokens
@@ -101,7 +101,7 @@ def stream_spread(
     stream = stream.detach().flatten(0, 1) if mask is None else stream.detach()[mask.bool()]
     return layer_norm(widen(stream), stream.shape[-1:]).var(0, correction=0).mean() if len(stream) > 1 else stream.new_full((), float('nan'))
 
-# %% ../../nbs/api/17_blocks.gate.ipynb #cd3bffcb
+# %% ../../nbs/api/17_blocks.gate.ipynb #ef5b6f2d
 def warn_if_collapsed(
     stream:Float[Tensor, 'b n d'],      # what is to be predicted
     mask:Bool[Tensor, 'b n']|None=None, # True at real tokens
