@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ConfidenceGate', 'future_pairs', 'future_loss', 'FuturePredictor', 'stream_spread', 'warn_if_collapsed']
 
-# %% ../../nbs/api/17_blocks.gate.ipynb #94158d55
+# %% ../../nbs/api/17_blocks.gate.ipynb #36074dda
 import warnings
 
 import torch
@@ -15,7 +15,7 @@ from torch.nn.functional import layer_norm, linear, smooth_l1_loss
 
 from .pooling import widen
 
-# %% ../../nbs/api/17_blocks.gate.ipynb #f0615588
+# %% ../../nbs/api/17_blocks.gate.ipynb #c89d4bd3
 class ConfidenceGate(nn.Module):
     "How much of a thought enters the stream"
     def __init__(self,
@@ -34,10 +34,10 @@ class ConfidenceGate(nn.Module):
     )->tuple[Float[Tensor, '... d'], Float[Tensor, '...']]: # the stream with the thought let in; the gate, (..., d), or (..., 1) per token
         "What comes of both, and the gate"
         if x.shape != h.shape: raise ValueError(f'`h` has shape {tuple(h.shape)}; it must be that of `x`, {tuple(x.shape)}')
-        g = torch.sigmoid(linear(torch.cat([x, h], -1), self.weight, self.bias))
-        return torch.lerp(x, h, g), g           # x + g*(h-x): exactly x at 0 and exactly h at 1
+        g = torch.sigmoid(linear(torch.cat([x, h], -1), self.weight, self.bias)).to(x.dtype)
+        return torch.lerp(x, h.to(x.dtype), g), g           # x + g*(h-x): exactly x at 0 and exactly h at 1
 
-# %% ../../nbs/api/17_blocks.gate.ipynb #82b4ce50
+# %% ../../nbs/api/17_blocks.gate.ipynb #633f07f6
 def future_pairs(
     step:int,                       # how far ahead, from 1
     mask:Bool[Tensor, 'b n'],       # True at real tokens
@@ -48,7 +48,7 @@ def future_pairs(
     pairs = mask[:, :-step] & mask[:, step:] & (seen[:, step:]-seen[:, :-step] == step)
     return pairs if documents is None else pairs & (documents[:, :-step] == documents[:, step:])
 
-# %% ../../nbs/api/17_blocks.gate.ipynb #0006d792
+# %% ../../nbs/api/17_blocks.gate.ipynb #1308af79
 def future_loss(
     predicted:Float[Tensor, 'b n t d'], # what is said to come 1 ... t tokens later
     stream:Float[Tensor, 'b n d'],      # what came; a target only, without a gradient
@@ -69,9 +69,9 @@ def future_loss(
         pairs = future_pairs(tau, mask, documents)
         sums[tau-1], counts[tau-1] = torch.where(pairs, off, 0.).sum(), pairs.sum()
     if each: return torch.stack(sums)/torch.stack(counts).clamp(min=1)
-    return sum(sums, widen(predicted[:, :0]).sum())/max(sum(counts), 1)
+    return sum(sums, widen(predicted[:, :0]).sum())/sum(counts, mask[:, :0].sum()).clamp(min=1)
 
-# %% ../../nbs/api/17_blocks.gate.ipynb #2c772d94
+# %% ../../nbs/api/17_blocks.gate.ipynb #bf9f50d8
 class FuturePredictor(nn.Module):
     "The stream some tokens ahead, as a thought sees it"
     def __init__(self,
@@ -92,7 +92,7 @@ class FuturePredictor(nn.Module):
         h = h if mask is None else torch.where(mask.bool()[..., None], h, 0.)       # whatever stands at padding, no gradient learns of it
         return self.mlp(h).unflatten(-1, (self.horizon, h.shape[-1]))
 
-# %% ../../nbs/api/17_blocks.gate.ipynb #31085428
+# %% ../../nbs/api/17_blocks.gate.ipynb #45f93dde
 def stream_spread(
     stream:Float[Tensor, 'b n d'],      # what is to be predicted
     mask:Bool[Tensor, 'b n']|None=None, # True at real tokens
@@ -101,7 +101,7 @@ def stream_spread(
     stream = stream.detach().flatten(0, 1) if mask is None else stream.detach()[mask.bool()]
     return layer_norm(widen(stream), stream.shape[-1:]).var(0, correction=0).mean() if len(stream) > 1 else stream.new_full((), float('nan'))
 
-# %% ../../nbs/api/17_blocks.gate.ipynb #651b8a0c
+# %% ../../nbs/api/17_blocks.gate.ipynb #ef5b6f2d
 def warn_if_collapsed(
     stream:Float[Tensor, 'b n d'],      # what is to be predicted
     mask:Bool[Tensor, 'b n']|None=None, # True at real tokens

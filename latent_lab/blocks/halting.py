@@ -6,7 +6,7 @@
 __all__ = ['Pondered', 'HaltingRule', 'ponder', 'ACT', 'truncated_geometric', 'PonderNet', 'Exit', 'Fixed', 'Reasons',
            'why_stopped', 'had_it_stopped', 'Until', 'warn_if_dead']
 
-# %% ../../nbs/api/15_blocks.halting.ipynb #9245bd35
+# %% ../../nbs/api/15_blocks.halting.ipynb #13783fba
 import warnings
 from collections.abc import Callable
 from itertools import accumulate
@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 
 from .pooling import widen
 
-# %% ../../nbs/api/15_blocks.halting.ipynb #b51ab6d2
+# %% ../../nbs/api/15_blocks.halting.ipynb #ac81df73
 class Pondered(NamedTuple):
     "What came of thinking, and how it went, token by token"
     state:Float[Tensor, 'b n d']        # weighted mean of the thoughts; zeros at padding
@@ -29,7 +29,7 @@ class Pondered(NamedTuple):
     remainder:Float[Tensor, 'b n']      # share of the last thought
     states:Float[Tensor, 'b n k d']|None=None # the state after each thought, if it was to be kept
 
-# %% ../../nbs/api/15_blocks.halting.ipynb #86f0c2a8
+# %% ../../nbs/api/15_blocks.halting.ipynb #db5b72ec
 class HaltingRule(nn.Module):
     "When a token stops to think; this one never does before the last thought"
     def __init__(self,
@@ -62,7 +62,7 @@ class HaltingRule(nn.Module):
         real = pondered.ponder_steps > 0 if mask is None else mask.bool()
         return torch.where(real, self.price(pondered), 0.).sum()/real.sum().clamp(min=1)
 
-# %% ../../nbs/api/15_blocks.halting.ipynb #46daae71
+# %% ../../nbs/api/15_blocks.halting.ipynb #96f1dca7
 def _dense(step, h, rule, mask, keep):
     "Every thought for every token, masked"
     h, running = torch.where(mask[..., None], h, 0.), mask
@@ -80,7 +80,7 @@ def _dense(step, h, rule, mask, keep):
         if not torch.compiler.is_compiling() and not running.any(): break
     return out, weights, halts, steps, remainder, states
 
-# %% ../../nbs/api/15_blocks.halting.ipynb #7b0a22ba
+# %% ../../nbs/api/15_blocks.halting.ipynb #fb6a3579
 def _compact(step, h, rule, mask, keep):
     "Every thought for those who still think"
     flat, rows = h.flatten(0, -2), mask.flatten().nonzero().flatten()
@@ -104,7 +104,7 @@ def _compact(step, h, rule, mask, keep):
     back = lambda parts: [part.unflatten(0, mask.shape) for part in parts]
     return *back([out]), back(weights), back(halts), *back([steps, remainder]), back(states)
 
-# %% ../../nbs/api/15_blocks.halting.ipynb #b4443302
+# %% ../../nbs/api/15_blocks.halting.ipynb #e719d556
 def ponder(
     step:Callable,               # (state, rows) -> next state; `rows` is None for (b, n, d), else the numbers of the (m, d) tokens that still think
     h:Float[Tensor, 'b n d'],    # the state before the first thought
@@ -126,7 +126,7 @@ def ponder(
     rest, still = [torch.zeros_like(remainder)]*more, (states[-1:] or [torch.zeros_like(h)])*more
     return Pondered(out.to(h.dtype), torch.stack(weights+rest, -1), torch.stack(halts+rest, -1), steps, remainder, torch.stack(states+still, 2) if keep else None)
 
-# %% ../../nbs/api/15_blocks.halting.ipynb #c9d61f37
+# %% ../../nbs/api/15_blocks.halting.ipynb #66d08be4
 class ACT(HaltingRule):
     "Adaptive computation time: a learned chance, and a price of N + R"
     def __init__(self,
@@ -145,7 +145,7 @@ class ACT(HaltingRule):
         "N + R"
         return pondered.ponder_steps + pondered.remainder
 
-# %% ../../nbs/api/15_blocks.halting.ipynb #e0bc534e
+# %% ../../nbs/api/15_blocks.halting.ipynb #cc5a3eff
 def truncated_geometric(
     chance:float,   # of stopping, each time
     max_steps:int,  # most thoughts
@@ -154,7 +154,7 @@ def truncated_geometric(
     p = chance*(1-chance)**torch.arange(max_steps)
     return p/p.sum()
 
-# %% ../../nbs/api/15_blocks.halting.ipynb #28770635
+# %% ../../nbs/api/15_blocks.halting.ipynb #5ca2c5b2
 class PonderNet(ACT):
     "A learned chance of what is left, and a price for being unlike a geometric habit"
     def __init__(self,
@@ -175,7 +175,7 @@ class PonderNet(ACT):
         w, habit = pondered.weights, truncated_geometric(self.prior, self.max_steps)
         return (w*(w.clamp(min=1e-9).log() - habit.log().to(w))).sum(-1)
 
-# %% ../../nbs/api/15_blocks.halting.ipynb #54cc20ac
+# %% ../../nbs/api/15_blocks.halting.ipynb #96e9e2b2
 class Exit(HaltingRule):
     "Stop where nothing changes any more, or where all is said"
     def __init__(self,
@@ -200,7 +200,7 @@ class Exit(HaltingRule):
     @torch.no_grad()
     def chance(self, new, old, left, step): return (self.measure(new, old) < self.threshold).to(left.dtype)
 
-# %% ../../nbs/api/15_blocks.halting.ipynb #2aa5ff73
+# %% ../../nbs/api/15_blocks.halting.ipynb #ecc027ee
 class Fixed(HaltingRule):
     "As many thoughts as told, token by token"
     def __init__(self,
@@ -214,7 +214,7 @@ class Fixed(HaltingRule):
         if left.shape != self.steps.shape: raise ValueError(f'`steps` has shape {tuple(self.steps.shape)}, the tokens that think {tuple(left.shape)}; numbers for each token need `way="dense"`')
         return (step >= self.steps).to(left)
 
-# %% ../../nbs/api/15_blocks.halting.ipynb #466046c4
+# %% ../../nbs/api/15_blocks.halting.ipynb #667cdfb0
 class Reasons(NamedTuple):
     "Why each token stopped where it did; `nan` after its last thought and at padding"
     chance:Float[Tensor, 'b n k']  # of stopping, after each thought
@@ -223,7 +223,7 @@ class Reasons(NamedTuple):
     margin:Float[Tensor, 'b n k']  # total beyond the threshold 1 - epsilon
     ran_out:Bool[Tensor, 'b n']    # stopped at the last thought allowed, below the threshold
 
-# %% ../../nbs/api/15_blocks.halting.ipynb #68a66864
+# %% ../../nbs/api/15_blocks.halting.ipynb #82ab18b7
 def why_stopped(
     pondered:Pondered, # as it went
     rule:HaltingRule,  # that decided
@@ -236,7 +236,7 @@ def why_stopped(
     ran_out = (steps[..., 0] == rule.max_steps) & (total[..., -1] < 1-rule.epsilon)
     return Reasons(*(part.masked_fill(thought > steps, float('nan')) for part in parts), ran_out)
 
-# %% ../../nbs/api/15_blocks.halting.ipynb #9abb5b7d
+# %% ../../nbs/api/15_blocks.halting.ipynb #95d3ef6e
 def had_it_stopped(
     pondered:Pondered,                 # as it went
     states:Float[Tensor, 'b n k d'],   # the states of a pass that thinks on: `ponder(..., HaltingRule(k), keep=True).states`
@@ -249,7 +249,7 @@ def had_it_stopped(
     given, said = p.cumsum(-1)-p, p[..., None]*states
     return (said.cumsum(2)-said + (1-given)[..., None]*states).to(states.dtype)
 
-# %% ../../nbs/api/15_blocks.halting.ipynb #fedcfadc
+# %% ../../nbs/api/15_blocks.halting.ipynb #9513c255
 class Until(HaltingRule):
     "A rule for most tokens; the others stop where they are told"
     def __init__(self,
@@ -269,7 +269,7 @@ class Until(HaltingRule):
 
     def price(self, pondered): return self.rule.price(pondered)
 
-# %% ../../nbs/api/15_blocks.halting.ipynb #74ecdc4f
+# %% ../../nbs/api/15_blocks.halting.ipynb #fd44f7d2
 def warn_if_dead(
     pondered:Pondered,                  # as it went
     mask:Bool[Tensor, 'b n']|None=None, # True at tokens that count; None for all that were thought about

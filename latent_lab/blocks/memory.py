@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['recall', 'surprise', 'MemoryInputs', 'Memory', 'memory_coefficients', 'memorize', 'MemoryState', 'state_tensors',
-           'state_from_tensors', 'MemoryWrites', 'NeuralMemory', 'new_state', 'reset_rows', 'ask', 'PersistentTokens']
+           'state_from_tensors', 'MemoryWrites', 'NeuralMemory', 'new_state', 'reset_rows', 'MemoryLayer', 'ask',
+           'PersistentTokens']
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #b344ca58
 from collections.abc import Callable
@@ -14,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+
+from .recurrence import StateLayer
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #cc0ff55b
 def _wide(x): return x if x.dtype in (torch.float32, torch.float64) else x.float()
@@ -500,6 +503,11 @@ def reset_rows(
     "Forget everything in some rows"
     new, pick = new_state(layer, len(rows)), lambda a, b: torch.where(rows.view(-1, *[1]*(b.ndim-1)), a.to(b.dtype), b)
     return MemoryState(*(_choose(rows, a, b) if isinstance(b, dict) else pick(a, b) for a, b in zip(new, state)))
+
+# %% ../../nbs/api/16_blocks.memory.ipynb #ee3208d5
+class MemoryLayer(StateLayer):
+    "A layer of a `transformers.Cache` that holds a memory"
+    def _change(self, function): self.state = self.state if self.state is None else self.state.map(function)
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #71665c11
 def ask(
