@@ -8,6 +8,7 @@ __all__ = ['recall', 'surprise', 'MemoryInputs', 'Memory', 'memory_coefficients'
            'PersistentTokens']
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #b344ca58
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -347,7 +348,7 @@ def _check_sizes(width, heads, head_dim, depth, chunk, block, form):
 def _logit(name, start, most=1.):
     "Of a share that starts at `start`"
     if not 0 < start < most: raise ValueError(f'`{name}` is {start}; it must lie between 0 and {most:g}')
-    return torch.logit(torch.tensor(start/most, dtype=torch.float64)).item()
+    return math.log(start/(most-start))
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #d47e1368
 def _initial_weights(heads, e, hidden, depth, wrapped):
