@@ -172,7 +172,7 @@ class PonderNet(ACT):
 
     def price(self, pondered):
         "KL(weights || habit), in nats"
-        w, habit = pondered.weights, truncated_geometric(self.prior, self.max_steps)
+        w, habit = pondered.weights, truncated_geometric(self.prior, pondered.weights.shape[-1])      # told to, a token may think for longer than `max_steps`
         return (w*(w.clamp(min=1e-9).log() - habit.log().to(w))).sum(-1)
 
 # %% ../../nbs/api/15_blocks.halting.ipynb #96e9e2b2

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['NONE', 'CHECKS', 'LatentOutput', 'token_positions', 'OwnCache', 'tokenize', 'TextVerbs', 'check_token_ids',
            'refuse_misfit', 'quiet_loading', 'StrictLoading', 'Reading', 'Thoughts', 'Architecture', 'share_of_items',
-           'LatentCausalLM', 'example_batch', 'writes_another', 'check_causal', 'check_cached', 'check_padding',
-           'check_shapes', 'check_gradients', 'check_deterministic', 'check_pieces', 'check_recording', 'check_saving',
-           'check_bfloat16', 'check_memorises', 'run_check', 'check_model']
+           'texts_in_order', 'check_cache', 'LatentCausalLM', 'example_batch', 'writes_another', 'check_causal',
+           'check_cached', 'check_padding', 'check_shapes', 'check_gradients', 'check_deterministic', 'check_pieces',
+           'check_recording', 'check_saving', 'check_bfloat16', 'check_memorises', 'run_check', 'check_model']
 
 # %% ../../nbs/api/40_models.contract.ipynb #d84c8ea3
 import copy
@@ -120,8 +120,9 @@ def check_token_ids(
     input_ids:Int[Tensor, 'b n'], # tokens
     vocab_size:int,               # how many there are
 ):
-    "Refuse ids beyond the vocabulary; on a GPU the trainer checks the data once instead, so that no step waits"
-    if input_ids.device.type != 'cpu' or input_ids.numel() == 0 or torch.compiler.is_compiling(): return
+    "Refuse no ids, and ids beyond the vocabulary; on a GPU the trainer checks the data once instead, so that no step waits"
+    if input_ids.ndim != 2 or input_ids.numel() == 0: raise ValueError(f'`input_ids` has shape {tuple(input_ids.shape)}; it must be (b, n), with at least one token')
+    if input_ids.device.type != 'cpu' or torch.compiler.is_compiling(): return
     low, high = input_ids.aminmax()
     if low < 0 or high >= vocab_size:
         raise ValueError(f'`input_ids` holds token id {int(low if low < 0 else high)}; this model knows ids 0 to {vocab_size-1}. Was the text tokenized for another model?')
@@ -166,7 +167,7 @@ class Reading(NamedTuple):
     positions:Int[Tensor, 'b n']                 # of each in its row; -1 at padding
     cache:Cache|None=None                        # from `make_cache`, with what was read before; it is moved on
     states:Float[Tensor, 'b n d']|None=None      # read these instead of thinking
-    document:Int[Tensor, 'b n']|None=None        # number of the document of each token, in packed rows
+    document:Int[Tensor, 'b n']|None=None        # number of each token's text in a packed row, from 1 in the order of the row; 0 at padding
     output_latents:bool=False                    # latents are asked for
     learns:bool=False                            # the other losses and the measures are asked for
     options:Mapping=NONE                         # what else the caller said
@@ -216,6 +217,31 @@ def share_of_items(
     asked = labels[:, 1:] if shift_labels is None else shift_labels
     return (asked != -100).sum()/num_items_in_batch
 
+# %% ../../nbs/api/40_models.contract.ipynb #1bed729c
+def texts_in_order(
+    document:Int[Tensor, 'b n'],                # number of each token's text, above 0; 0 at padding
+    shape:tuple[int,int],                       # (b, n) of the tokens
+    attention_mask:Int[Tensor, 'b n']|None=None, # 1 for real tokens
+)->Int[Tensor, 'b n']:                          # the same texts, numbered from 1 in each row
+    "Texts numbered as they come; padding between or inside them changes nothing"
+    for name, given in (('document', document), ('attention_mask', attention_mask)):
+        if given is not None and given.shape != shape: raise ValueError(f'`{name}` has shape {tuple(given.shape)}; it must be that of the tokens, {tuple(shape)}')
+    if document.is_floating_point(): raise ValueError(f'`document` is {document.dtype}; it must be whole numbers')
+    real = document > 0 if attention_mask is None else (document > 0) & (attention_mask > 0)
+    last = torch.where(real, torch.arange(shape[1], device=document.device), 0).cummax(1).values     # the latest real token
+    text = torch.where(real, document, 0).gather(1, last)
+    begins = real & (text != nn.functional.pad(text[:, :-1], (1, 0)))
+    return torch.where(real, begins.cumsum(1), 0)
+
+def check_cache(
+    cache,      # given
+    model,      # to read with it
+)->Cache:       # the same
+    "Refuse a cache that the model did not make"
+    own, kinds = model.make_cache(), lambda cache: [type(layer).__name__ for layer in getattr(cache, 'layers', [])]
+    if type(cache) is not type(own) or kinds(cache) != kinds(own): raise ValueError(f'`past_key_values` is a {type(cache).__name__} of {len(kinds(cache))} layers; give what `make_cache` of this {type(model).__name__} makes, or an earlier output brought')
+    return cache
+
 # %% ../../nbs/api/40_models.contract.ipynb #50b1d78a
 class LatentCausalLM(Architecture, TextVerbs, StrictLoading, OwnCache, PreTrainedModel, GenerationMixin):
     "A causal language model whose latents can be read; subclasses define `make_cache` and `thoughts`"
@@ -224,18 +250,19 @@ class LatentCausalLM(Architecture, TextVerbs, StrictLoading, OwnCache, PreTraine
 
     def judged(self, said:Thoughts, labels, shift_labels, num_items_in_batch)->dict:
         "The total loss, its parts, and the measures"
-        share = share_of_items(labels, shift_labels, num_items_in_batch)
+        share, shift_labels = share_of_items(labels, shift_labels, num_items_in_batch), shift_labels if shift_labels is None else shift_labels.contiguous()
         lm = ForCausalLMLoss(said.logits, labels, self.config.vocab_size, num_items_in_batch=num_items_in_batch, shift_labels=shift_labels)
         losses = dict(lm=lm) | {name: share*loss for name, loss in said.losses.items()}
         total = sum((self.loss_weights[name]*losses[name] for name in said.losses), lm)
         return dict(loss=total, losses=losses, measures={name: share*value for name, value in said.measures.items()} or None)
 
-    def placed(self, input_ids, attention_mask, document, cache)->Int[Tensor, 'b n']:
-        "Where each token stands"
-        if document is None: return token_positions(input_ids.shape, attention_mask, cache.get_seq_length() if cache is not None else 0, input_ids.device)
+    def placed(self, input_ids, attention_mask, document, cache)->tuple[Int[Tensor, 'b n'], Int[Tensor, 'b n']|None]:
+        "Where each token stands, and in which text of its row"
+        if document is None: return token_positions(input_ids.shape, attention_mask, cache.get_seq_length() if cache is not None else 0, input_ids.device), None
         if not self.reads_documents: raise ValueError(f'a {type(self).__name__} reads one text a row; leave `document` out and do not pack')
         if cache is not None: raise ValueError('packed rows are read in one go, without a cache; leave `past_key_values` and `use_cache` out')
-        return token_positions(input_ids.shape, document > 0, device=input_ids.device)
+        document = texts_in_order(document, input_ids.shape, attention_mask)
+        return token_positions(input_ids.shape, document > 0, device=input_ids.device), document
 
     def forward(self,
         input_ids:Int[Tensor, 'b n'],                     # tokens
@@ -253,8 +280,9 @@ class LatentCausalLM(Architecture, TextVerbs, StrictLoading, OwnCache, PreTraine
     )->LatentOutput:
         "Read the tokens, think, and say what comes next"
         check_token_ids(input_ids, self.config.vocab_size)
-        cache = past_key_values if past_key_values is not None else self.make_cache() if use_cache else None
-        positions, learns = self.placed(input_ids, attention_mask, document, cache), labels is not None or shift_labels is not None
+        if states is not None and states.shape[:2] != input_ids.shape: raise ValueError(f'`states` has shape {tuple(states.shape)}; there must be one for each token, {(*input_ids.shape, "d")}')
+        cache = check_cache(past_key_values, self) if past_key_values is not None else self.make_cache() if use_cache else None
+        (positions, document), learns = self.placed(input_ids, attention_mask, document, cache), labels is not None or shift_labels is not None
         said = self.thoughts(Reading(input_ids, positions, cache, states, document, output_latents, learns, options))
         judged = self.judged(said, labels, shift_labels, num_items_in_batch) if learns else {}
         return LatentOutput(**judged, logits=said.logits[:, -logits_to_keep:], past_key_values=cache, latents=said.latents)
