@@ -22,10 +22,11 @@ each_api_notebook = pytest.mark.parametrize('path', api, ids=name)
 allowed = {
     'blocks': {'blocks'},
     'trace': set(),
+    'pondering': {'trace'},
     'data': {'data'},
     'models': {'blocks', 'trace', 'models.contract'},
-    'train': {'train', 'trace', 'data', 'models.contract'},
-    'explore': {'explore', 'trace'},
+    'train': {'train', 'trace', 'pondering', 'data', 'blocks', 'models.contract'},
+    'explore': {'explore', 'trace', 'pondering'},
 }
 
 
