@@ -34,11 +34,11 @@ function buildPonder(root) {
   root.classList.add("ll-stage", "ll-ponder");
   root.replaceChildren(parts.error,
     element("div", { className: "ll-choices" }, parts.layerBox, element("label", {}, "Shade the text by ", parts.color), element("span", { className: "ll-shades" }, parts.low, parts.scale, parts.high), parts.busy),
-    parts.tokens, parts.said,
+    parts.tokens, parts.said, parts.why,
     element("div", { className: "ll-chart" }, parts.gutter, parts.scroller),
     element("p", { className: "ll-hint ll-keys" }, "Chance of stopping ", element("span", {}, "0 ", element("span", { className: "ll-scale ll-chance" }), " 1"), key("●", "stopped, sure"), key("✖", "stopped, out of thoughts"), key("┊", "not thought any more"), element("span", { textContent: "← → token · ↑ ↓ thought · Home End" })),
     element("div", { className: "ll-two" },
-      element("section", {}, heading("Why it stopped here"), parts.why, parts.reasons, heading("One thought less, one thought more"), parts.whatIf),
+      element("section", {}, heading("Why it stopped here"), parts.reasons, heading("One thought less, one thought more"), parts.whatIf),
       element("section", {}, heading("Its thoughts on a map"), parts.map, parts.quality)),
     element("section", { className: "ll-meaning" }, heading("Is the pondering meaningful?"), parts.verdict, parts.evidence), parts.details);
   parts.scroller.append(element("div", { className: "ll-sheet" }, parts.plot, parts.column, parts.cell));
@@ -227,10 +227,14 @@ export function mount(root, Plotly, tell = null) {
     ask();
   }
 
-  function ask() {                                               // once the reader rests
+  // Asked once the reader rests, and again if nothing is heard: what a page says in its first moments may be lost on its way to the kernel.
+  function ask(pause = 60) {
     clearTimeout(asking);
-    if (!tell || !frame.live || answers.has(about())) return;
-    asking = setTimeout(() => tell({ asked: JSON.stringify([frame.key, about()]) }), 60);
+    if (!tell || !frame.live || answers.has(about()) || pause > 10000) return;
+    asking = setTimeout(() => {
+      if (parts.error.hidden) tell({ asked: JSON.stringify([frame.key, about(), pause]) });
+      ask(Math.max(1000, 2 * pause));
+    }, pause);
   }
 
   function move(to, k = Infinity, ours = true) {

@@ -336,7 +336,7 @@ def memory_profile(
     "How surprised a memory was by each token, and how much it wrote"
     return draw_profile(trace, pondering(trace, example), ('surprise', 'writes'), 'What the memory made of it', 'This model has no memory.')
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #2c7f7abb
+# %% ../../nbs/api/66_explore.pondering.ipynb #28be9f46
 def draw_pondering(
     trace:xr.Dataset, # a recorded thought
     p:Pondering,      # how one of its examples was thought about
@@ -344,8 +344,8 @@ def draw_pondering(
     "Chances, thoughts, gate and memory, one above the other"
     most = p.chance.shape[1]
     rows = {'thought': heat_traces(p)} | profile_rows(p, layer_names(trace, 'memory_layer'))
-    pixels = [max(96, 15*most)] + [52]*(len(rows)-1)
-    fig = style_tokens(in_rows(rows, pixels), p, '', '', sum(pixels)+24*len(rows)+40)
+    pixels = [max(96, 14*most)] + [44]*(len(rows)-1)
+    fig = style_tokens(in_rows(rows, pixels), p, '', '', sum(pixels)+14*len(rows)+(80 if len(p.steps) <= 48 else 40))
     fig.update_layout(margin=dict(l=64, r=8, t=8, b=8), showlegend=False, hoverlabel_namelength=0)
     fig.update_traces(showscale=False, selector=dict(type='heatmap'))
     for i, (title, parts) in enumerate(rows.items(), 1):
@@ -713,13 +713,13 @@ def still_ponder(
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {56+most*h}" width="{width}" height="{56+most*h}" font-family="sans-serif" role="img"><title>{html.escape(frame["summary"])}</title>'
             f'<text x="60" y="24" font-size="14" fill="#7a7a7a">{html.escape(frame["summary"].split(". ")[0][:100])}</text><text x="4" y="52" font-size="12" fill="#7a7a7a">thought 1</text>{"".join(cells)}</svg>')
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #969be31a
+# %% ../../nbs/api/66_explore.pondering.ipynb #75fa7305
 class PonderState(StageState):
     "What the stage shows, what is selected on it, and what is asked"
     thought = traitlets.Int().tag(sync=True)           # which thought is selected, from 0
     layer = traitlets.Int().tag(sync=True)             # which layer that thinks, from 0
     color = traitlets.Unicode('thoughts').tag(sync=True) # what the text is coloured by
-    asked = traitlets.Unicode().tag(sync=True)         # 'layer:token' about which the page asks, with the key of the frame
+    asked = traitlets.Unicode().tag(sync=True)         # what the page asks about, as JSON: the key of the frame, and 'layer:token'
     answer = traitlets.Unicode().tag(sync=True)        # what another thought would have changed there, as JSON
 
 class PonderStage(Stage):
@@ -811,18 +811,18 @@ class Ponder(PonderExploration):
         about = ' · '.join(f'{k}: {v}' for k, v in facts.items() if v)
         return page_html(self.frame() | dict(live=False, hint=saved_only), 'What was thought about, and for how long', f'{about} · {date.today()}', 'pondering')
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #b9c5810d
+# %% ../../nbs/api/66_explore.pondering.ipynb #464697d6
 def ponder_controls(
     trace:xr.Dataset,     # what is shown at first
     view:PonderView,      # what is chosen
     texts:Sequence[str],  # offered, if there is a model; the first is shown
 )->dict[str, ipywidgets.Widget]:
     "A box for the text and a list of examples, where they make sense"
-    look = dict(layout=ipywidgets.Layout(width='max-content', max_width='100%', margin='0 0 6px 0'), style=dict(description_width='initial'))
+    look = dict(layout=ipywidgets.Layout(width='max-content', max_width='100%', margin='0 0 4px 0'), style=dict(description_width='60px'))
     short = lambda text: ' '.join(text.split())[:60]
     controls = {}
     if len(texts) > 1: controls['offered'] = ipywidgets.Dropdown(description='Example', options=[(short(text), text) for text in texts], **look)
-    if texts: controls['texts'] = ipywidgets.Textarea(description='Text', value=texts[0], rows=3, layout=ipywidgets.Layout(width='auto', max_width='1120px'), style=dict(description_width='initial'))
+    if texts: controls['texts'] = ipywidgets.Textarea(description='Text', value=texts[0], rows=2, layout=ipywidgets.Layout(width='auto', max_width='1200px', margin='0 0 4px 0'), style=dict(description_width='60px'))
     elif trace.sizes['example'] > 1:
         names = [(f'{e} · {short(" ".join(t for t in token_texts(trace.isel(token=slice(0, 9)), e) if t))} …', e) for e in range(min(500, trace.sizes['example']))]
         controls['example'] = ipywidgets.Dropdown(description='Example', options=names, value=view.example, **look)
@@ -857,7 +857,7 @@ class PonderWiring(Ponder):
         if self.error is not None: raise self.error
         return self
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #8f80d142
+# %% ../../nbs/api/66_explore.pondering.ipynb #2d0ab082
 class PonderServing(PonderWiring):
     "From what is asked to the page"
     def serve(self, work, *request):
@@ -885,7 +885,7 @@ class PonderServing(PonderWiring):
 
     def serve_question(self, asked:str):
         "Answer about one token, if it is still of this text"
-        key, about = json.loads(asked)
+        key, about = json.loads(asked)[:2]
         if key != json.loads(self.stage.frame)['key']: return
         layer, position = map(int, about.split(':'))
         if (mine := f'{self.view.example}/{about}') not in self.answers: self.ask_about(position, layer)
