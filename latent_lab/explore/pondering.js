@@ -61,12 +61,12 @@ function drawText(parts, frame) {
     const starts = flows && text.length > 1 && text[0] === "␣";
     const token = element("span", { className: `ll-token${starts ? " ll-starts" : ""}`, role: "option", tabIndex: -1, textContent: starts ? text.slice(1) : text });
     token.dataset.index = i;
-    words.push(token);
+    words.push(...(starts && i ? [" "] : []), token);
     if (text.endsWith("↵")) words.push(element("br"));
   });
   parts.tokens.classList.toggle("ll-flows", flows);
   parts.tokens.replaceChildren(...words);
-  return words.filter((word) => word.dataset.index);
+  return words.filter((word) => word.dataset?.index);
 }
 
 function shadeText(parts, frame, layer, color, tokens) {
@@ -140,7 +140,7 @@ function drawVerdict(parts, meaning) {
       element("td", { textContent: `${row.rho >= 0 ? "+" : "−"}${Math.abs(row.rho).toFixed(2)}` }), element("td", { textContent: apart ? `${row.apart >= 0 ? "+" : "−"}${Math.abs(row.apart).toFixed(2)}` : "" }));
   });
   const head = element("tr", {}, ...["Thoughts go with …", "−1 … 0 … +1", "● ρ", "○ ρ apart from position"].map((textContent) => element("th", { textContent, scope: "col" })));
-  parts.evidence.replaceChildren(...(rows.length ? [element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)), element("p", { className: "ll-hint", textContent: "Spearman's ρ. The grey band is chance: the same numbers of thoughts dealt again at random, 95 in 100 times." })] : []));
+  parts.evidence.replaceChildren(...(rows.length ? [element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)), element("p", { className: "ll-hint", textContent: "Spearman's ρ. The grey band is chance: the same numbers of thoughts dealt again among the words, 95 in 100 times." })] : []));
 }
 
 // ---- the stage

@@ -8,11 +8,11 @@ __all__ = ['made_config', 'DRIVES', 'REASONS', 'COLORS', 'shades', 'most_tokens'
            'reasons', 'pondering', 'count', 'why_here', 'said_of', 'token_axis', 'heat_traces', 'style_tokens',
            'ponder_heatmap', 'profile_rows', 'in_rows', 'draw_profile', 'halting_profile', 'memory_profile',
            'draw_pondering', 'thought_map', 'thought_places', 'draw_thoughts', 'apart_from', 'agreement', 'dealt_again',
-           'reason_columns', 'PonderReasons', 'against_chance', 'reason_table', 'position_share', 'verdict_of',
-           'say_verdict', 'pondering_against', 'told_to_stop', 'next_chances', 'Thought', 'another_thought',
-           'PonderView', 'fitting', 'shade_of', 'text_shades', 'table_rows', 'layer_frame', 'PonderAtlas',
-           'verdict_rows', 'describe_pondering', 'ponder_frame', 'still_ponder', 'PonderState', 'PonderStage',
-           'longest', 'PonderExploration', 'Ponder', 'ponder_controls', 'PonderWiring', 'PonderServing',
+           'reason_columns', 'PonderReasons', 'against_chance', 'reason_table', 'position_share', 'word_share',
+           'verdict_of', 'say_verdict', 'pondering_against', 'told_to_stop', 'next_chances', 'Thought',
+           'another_thought', 'PonderView', 'fitting', 'shade_of', 'text_shades', 'table_rows', 'layer_frame',
+           'PonderAtlas', 'verdict_rows', 'describe_pondering', 'ponder_frame', 'still_ponder', 'PonderState',
+           'PonderStage', 'longest', 'PonderExploration', 'Ponder', 'ponder_controls', 'PonderWiring', 'PonderServing',
            'PonderExplorer']
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #600c0a26
@@ -45,9 +45,9 @@ from .project import Projector, describe_quality
 from .widgets import LatestWins, Portable, Stage, StageState, frame_json, page_assets, page_html, plotly_library, still_html
 from ..trace import _listening, text_ids
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #a8f922b2
+# %% ../../nbs/api/66_explore.pondering.ipynb #05503989
 made_config = '{"epsilon": 0.01, "reasoning_layers": [2], "memory_layers": [1]}'   # what the explorer asks of a trace's configuration
-DRIVES = ('surprise', 'position', 'constant', 'noise')
+DRIVES = ('surprise', 'position', 'constant', 'word', 'noise')
 
 def made_thoughts(
     steps:Int[np.ndarray, 'b n'],    # thoughts about each token
@@ -66,7 +66,7 @@ def made_thoughts(
     return dict(halt=(axes, chance[..., None].astype('float32')), thought=((*axes, 'feature'), thought[:, :, :, None].astype('float32')), ponder_steps=(alone, alive.sum(-1)[..., None]),
                 remainder=(alone, left[..., None].astype('float32')), gate=(alone, (.1+.6*steps/most).astype('float32')))
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #5315bdfd
+# %% ../../nbs/api/66_explore.pondering.ipynb #74d6c387
 def pondering_trace(
     driven_by:str='surprise', # what decides how long it thinks: one of `DRIVES`
     num_examples:int=4,       # texts
@@ -79,7 +79,7 @@ def pondering_trace(
     rng, pair, shape = np.random.default_rng(seed), ('example', 'token'), (num_examples, length)
     ids = np.minimum(rng.zipf(1.4, shape), 60)                              # few words are frequent, many are rare
     nll = (np.log1p(ids)*rng.gamma(8, 1/8, shape)).astype('float32')          # the rare ones surprise more, on the whole
-    share = {'surprise': nll/6, 'position': np.broadcast_to(np.arange(length)/length, shape), 'constant': np.full(shape, .4), 'noise': rng.random(shape)}[driven_by]
+    share = {'surprise': nll/6, 'position': np.broadcast_to(np.arange(length)/length, shape), 'constant': np.full(shape, .4), 'word': np.random.default_rng(seed+100).random(61)[ids], 'noise': rng.random(shape)}[driven_by]
     steps = 1 + (most*share).astype(int).clip(0, most-1)
     nll[:, 0] = np.nan                                                       # nothing comes before the first token
     heard = {name: ((*pair, 'memory_layer'), (np.log1p(ids)*rng.gamma(20, scale, shape))[..., None].astype('float32')) for name, scale in (('surprise', .05), ('write', .01))}
@@ -397,7 +397,7 @@ def draw_thoughts(
     (x, y), (most_x, most_y) = low-room, every.max(0)+room
     return style_map(fig, projector).update_xaxes(range=[x, most_x]).update_yaxes(range=[y, most_y])
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #d3392f34
+# %% ../../nbs/api/66_explore.pondering.ipynb #ba8099ea
 def apart_from(
     values:Float[np.ndarray, 'm'],   # ranks
     others:Float[np.ndarray, 'm c'], # what is accounted for
@@ -414,40 +414,42 @@ def agreement(a:np.ndarray, b:np.ndarray)->np.ndarray:
 
 def dealt_again(
     values:np.ndarray,           # one a token
-    texts:np.ndarray,            # the text of each token
+    words:np.ndarray,            # which word each token is, from 0
     times:int,                   # how often
     rng:np.random.Generator,     # decides
 )->np.ndarray:                   # (times, m)
-    "Values dealt again among the tokens of each text"
-    out = np.tile(values, (times, 1))
-    for text in np.unique(texts): out[:, texts == text] = rng.permuted(out[:, texts == text], axis=1)
-    return out
+    "Each word is given the values of another word, whole; where no word comes twice, values are permuted"
+    order, counts = np.argsort(words, kind='stable'), np.bincount(words)
+    starts, others = counts.cumsum()-counts, np.stack([rng.permutation(len(counts)) for _ in range(times)])[:, words]
+    which = np.where((counts == 1).all(), 0., rng.random((times, len(words))))
+    return values[order[starts[others] + (which*counts[others]).astype(int)]]
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #a4319ca0
+# %% ../../nbs/api/66_explore.pondering.ipynb #047625ec
 REASONS = {'surprisal': 'surprise', 'next': 'the surprise of what comes next', 'position': 'the position', 'frequency': 'how frequent the token is'}
 
 def reason_columns(
     trace:xr.Dataset,  # a recorded thought
     layer:int=-1,      # one of its layers that think
     counts:dict|None=None, # token id -> how often it occurs somewhere; by default in this trace
-)->pd.DataFrame:       # a row for each token with a surprisal: `text`, `steps`, and the `REASONS` that are known
+)->pd.DataFrame:       # a row for each token with a surprisal: `text`, `word`, `steps`, and the `REASONS` that are known
     "What thoughts may be about, token by token"
     check_thoughts(trace)
     steps = trace.ponder_steps.isel(reasoning_layer=layer).values if 'reasoning_layer' in trace.dims else trace.ponder_steps.values
     at = np.indices(steps.shape)
-    columns = dict(text=at[0], steps=steps, position=at[1])
+    columns = dict(text=at[0], word=at[0]*steps.shape[1]+at[1], steps=steps, position=at[1])
     if 'nll' in trace: columns |= dict(surprisal=trace.nll.values, next=np.pad(trace.nll.values, ((0, 0), (0, 1)), constant_values=np.nan)[:, 1:])
     if 'token_id' in trace.coords:
         ids, which, found = np.unique(trace.token_id.values[steps > 0], return_inverse=True, return_counts=True)
-        columns['frequency'] = np.zeros(steps.shape)
+        columns['frequency'], columns['word'] = np.zeros(steps.shape), np.zeros(steps.shape, int)
         columns['frequency'][steps > 0] = (found if counts is None else np.array([counts.get(i, 0) for i in ids.tolist()]))[which]
+        columns['word'][steps > 0] = which
     return pd.DataFrame({name: values.ravel() for name, values in columns.items()})[steps.ravel() > 0].dropna().reset_index(drop=True)
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #fc5259c3
+# %% ../../nbs/api/66_explore.pondering.ipynb #5116c326
 class PonderReasons(NamedTuple):
     "What the numbers of thoughts go with"
     table:pd.DataFrame   # by reason: `rho`, `low` and `high` (95 in 100 dealt again lie between), `p`, and the same `apart` from position
-    verdict:str          # 'few', 'constant', 'position', one of `REASONS`, or 'unexplained'
+    verdict:str          # 'few', 'constant', 'position', one of `REASONS`, 'word' or 'unexplained'
     sentence:str         # the verdict in words
     num_tokens:int       # that were counted
 
@@ -472,17 +474,27 @@ def reason_table(
     place = columns.position.values/max(1, columns.position.max())
     curve = np.stack([place, place**2, place**3], 1)
     left = {name: apart_from(rank, curve) for name, rank in ranks.items()}
-    again, again_left = (dealt_again(values, columns.text.values, times, rng) for values in (ranks['steps'], left['steps']))
+    words = np.unique(columns.word, return_inverse=True)[1]
+    again, again_left = (dealt_again(values, words, times, rng) for values in (ranks['steps'], left['steps']))
     rows = {name: [*against_chance(ranks['steps'], ranks[name], again), *against_chance(left['steps'], left[name] if name != 'position' else 0*left[name], again_left)] for name in names}
     return pd.DataFrame.from_dict(rows, orient='index', columns=['rho', 'low', 'high', 'p', 'apart', 'apart_low', 'apart_high', 'apart_p'])
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #cd6470ec
+# %% ../../nbs/api/66_explore.pondering.ipynb #bf0456c1
 def position_share(
     columns:pd.DataFrame, # from `reason_columns`
 )->float:                 # 0 to 1
     "How much of the order of thoughts a curve over positions explains"
     ranks, place = rankdata(columns.steps), columns.position.values/max(1, columns.position.max())
     return float(1-apart_from(ranks, np.stack([place, place**2, place**3], 1)).var()/max(ranks.var(), 1e-9))
+
+def word_share(
+    columns:pd.DataFrame, # from `reason_columns`
+)->float:                 # 0 to 1
+    "Of words that come more than once: how much of their thoughts the word itself decides"
+    twice = columns[columns.groupby('word').word.transform('size') > 1]
+    if len(twice) < 20 or not twice.steps.var(): return 0.
+    within, groups = twice.groupby('word').steps, twice.word.nunique()
+    return float(1 - (twice.steps-within.transform('mean')).pow(2).sum()/(len(twice)-groups)/twice.steps.var())
 
 def verdict_of(
     columns:pd.DataFrame, # from `reason_columns`
@@ -496,9 +508,9 @@ def verdict_of(
     strongest = others.apart.abs().idxmax() if len(others) else None
     if position_share(columns) > .5 and (strongest is None or abs(others.apart[strongest]) < .5): return 'position'
     if strongest is None and table.p['position'] <= alpha and abs(table.rho['position']) >= .1: return 'position'
-    return strongest or 'unexplained'
+    return strongest or ('word' if word_share(columns) > .8 else 'unexplained')
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #97d4087e
+# %% ../../nbs/api/66_explore.pondering.ipynb #a03eeb74
 def say_verdict(
     verdict:str,          # from `verdict_of`
     columns:pd.DataFrame, # from `reason_columns`
@@ -509,10 +521,11 @@ def say_verdict(
     if verdict == 'few': return f'{n} are too few to tell; read a longer text.'
     if verdict == 'constant': return f'Constant: {columns.steps.value_counts(normalize=True).iloc[0]:.0%} of {n} got {count(columns.steps.mode()[0])}, so nothing is decided token by token.'
     if verdict == 'unexplained': return f'Unexplained: the thoughts vary, but apart from position they go with neither surprise nor frequency (in {n}, every ρ is below 0.1 or no more than chance gives).'
+    if verdict == 'word': return f'Decided by the word itself: words that come again get the same number of thoughts ({word_share(columns):.0%} of the variance), and neither their frequency nor their surprise says which, over {n}.'
     if verdict == 'position' and (share := position_share(columns)) < .5: return f'A little goes with position (ρ {table.rho["position"]:+.2f} over {n}; a curve over positions explains {share:.0%}), and nothing else is more than chance gives.'
     if verdict == 'position': return f'Explained by position: over {n} the thoughts follow the place in the text (ρ {table.rho["position"]:+.2f}) and hardly anything else.'
     rho, apart = table.rho[verdict], table.apart[verdict]
-    return f'{"Rises" if apart > 0 else "Falls"} with {REASONS[verdict]}: ρ {rho:+.2f} over {n}, {apart:+.2f} apart from position; of thoughts dealt again at random, 95 in 100 lie between {table.apart_low[verdict]:+.2f} and {table.apart_high[verdict]:+.2f}.'
+    return f'{"Rises" if apart > 0 else "Falls"} with {REASONS[verdict]}: ρ {rho:+.2f} over {n}, {apart:+.2f} apart from position; of thoughts dealt again among the words, 95 in 100 lie between {table.apart_low[verdict]:+.2f} and {table.apart_high[verdict]:+.2f}.'
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #be24a990
 def pondering_against(
