@@ -21,6 +21,31 @@ function watchLook(plot, act) {
   return () => { resized.disconnect(); themed.disconnect(); dark.removeEventListener("change", act); };
 }
 
+// Where a key leads from a token of the text: its neighbours, the nearest one in the line above or below, the first and the last.
+const walks = {
+  ArrowLeft: (tokens, i) => i - 1,
+  ArrowRight: (tokens, i) => i + 1,
+  ArrowUp: (tokens, i) => otherLine(tokens, i, -1),
+  ArrowDown: (tokens, i) => otherLine(tokens, i, 1),
+  Home: () => 0,
+  End: (tokens) => tokens.length - 1,
+};
+
+function otherLine(tokens, from, step) {
+  const line = (i) => tokens[i] && tokens[i].offsetTop + tokens[i].offsetHeight;
+  const away = (i) => Math.abs(tokens[i].offsetLeft - tokens[from].offsetLeft);
+  let next = from;
+  while (line(next) === line(from)) next += step;
+  let best = next;
+  for (; tokens[next] && line(next) === line(best); next += step) if (away(next) < away(best)) best = next;
+  return best;
+}
+
+function fillTable(place, columns, rows) {
+  const row = (cells, tag) => element("tr", {}, ...cells.map((cell) => element(tag, { textContent: cell })));
+  place.replaceChildren(element("table", {}, element("thead", {}, row(columns, "th")), element("tbody", {}, ...rows.map((cells) => row(cells, "td")))));
+}
+
 const referred = (model, name) => model.widget_manager.get_model(model.get(name).replace("IPY_MODEL_", ""));
 
 // plotly.js comes from the kernel, once a page: no network, and no five megabytes in every widget.

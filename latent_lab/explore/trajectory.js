@@ -39,31 +39,6 @@ function drawTokens(parts, frame) {
   }));
 }
 
-// Where a key leads from a token of the text: its neighbours, the nearest one in the line above or below, the first and the last.
-const walks = {
-  ArrowLeft: (tokens, i) => i - 1,
-  ArrowRight: (tokens, i) => i + 1,
-  ArrowUp: (tokens, i) => otherLine(tokens, i, -1),
-  ArrowDown: (tokens, i) => otherLine(tokens, i, 1),
-  Home: () => 0,
-  End: (tokens) => tokens.length - 1,
-};
-
-function otherLine(tokens, from, step) {
-  const line = (i) => tokens[i] && tokens[i].offsetTop + tokens[i].offsetHeight;
-  const away = (i) => Math.abs(tokens[i].offsetLeft - tokens[from].offsetLeft);
-  let next = from;
-  while (line(next) === line(from)) next += step;
-  let best = next;
-  for (; tokens[next] && line(next) === line(best); next += step) if (away(next) < away(best)) best = next;
-  return best;
-}
-
-function drawTable(parts, frame) {
-  const row = (cells, tag) => element("tr", {}, ...cells.map((cell) => element(tag, { textContent: cell })));
-  parts.table.replaceChildren(element("table", {}, element("thead", {}, row(frame.columns, "th")), element("tbody", {}, ...frame.rows.map((cells) => row(cells, "td")))));
-}
-
 // The trail and the ring are the figure's last two traces; only they change as time moves. In two dimensions `animate` redraws them alone, which is
 // several times as fast as `restyle`, which lays out the whole figure again; in three there is no other way.
 function highlight(Plotly, plot, frame, at) {
@@ -146,7 +121,7 @@ export function mount(root, Plotly, tell = () => {}) {
     const inText = parts.tokens.matches(":focus-within");
     drawTokens(parts, frame);
     now = stop = null;
-    if (parts.details.open) drawTable(parts, frame);
+    if (parts.details.open) fillTable(parts.table, frame.columns, frame.rows);
     else parts.table.replaceChildren();
     if (empty) parts.said.textContent = frame.summary;
     else mark();
@@ -176,7 +151,7 @@ export function mount(root, Plotly, tell = () => {}) {
     if (goes) move(i);
     else tokens[walks[event.key](tokens, i)]?.focus();
   });
-  parts.details.addEventListener("toggle", () => { if (frame && parts.details.open) drawTable(parts, frame); });
+  parts.details.addEventListener("toggle", () => { if (frame && parts.details.open) fillTable(parts.table, frame.columns, frame.rows); });
 
   const restyle = () => frame && drawn.then(() => root.isConnected && Plotly.relayout(parts.plot, { ...look(), autosize: true }));
   const unwatch = watchLook(parts.plot, restyle);

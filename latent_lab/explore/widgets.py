@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['trail', 'held', 'page', 'TrajectoryView', 'fitting_view', 'first_view', 'Atlas', 'token_colors', 'expected_texts',
-           'said_of', 'token_table', 'add_now', 'describe_view', 'frame', 'frame_json', 'NewestRequest', 'LatestWins',
-           'PlotlyLibrary', 'plotly_library', 'StageState', 'page_assets', 'Stage', 'page_html', 'write_beside',
-           'still_svg', 'still_html', 'Exploration', 'Portable', 'example_names', 'make_controls', 'fill_controls',
-           'Wiring', 'TrajectoryExplorer']
+           'said_of', 'token_table', 'add_now', 'describe_view', 'frame', 'plain_figure', 'frame_json', 'NewestRequest',
+           'LatestWins', 'PlotlyLibrary', 'plotly_library', 'StageState', 'page_assets', 'Stage', 'page_html',
+           'write_beside', 'still_svg', 'still_html', 'Exploration', 'Portable', 'example_names', 'make_controls',
+           'fill_controls', 'Wiring', 'TrajectoryExplorer']
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #f633ade4
 import base64
@@ -188,13 +188,19 @@ def frame(
                 places=path.places.round(4).tolist(), said=said_of(trace, path, view.color), columns=columns, rows=rows, summary=summary, trail=trail, position=at)
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #efd44a48
+def plain_figure(
+    figure:go.Figure, # any
+)->dict:              # without the template, which a page has no use for
+    "A figure ready for JSON"
+    picture = json.loads(figure.to_json())
+    picture['layout'].pop('template', None)
+    return picture
+
 def frame_json(
-    frame:dict, # from `frame`
+    frame:dict, # from `frame`; wherever there is a figure in it, `plain_figure` is sent
 )->str:         # JSON that is also safe inside a `<script>`
     "A frame as text"
-    picture = json.loads(frame['figure'].to_json())
-    picture['layout'].pop('template', None)
-    text = json.dumps(frame | dict(figure=picture), allow_nan=False, ensure_ascii=False)
+    text = json.dumps(frame, default=plain_figure, allow_nan=False, ensure_ascii=False)
     return text.replace('<', '\\u003c').replace('\u2028', '\\u2028').replace('\u2029', '\\u2029')
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #3d8477db
@@ -361,10 +367,11 @@ def still_svg(
             f'<polyline points="{line}" fill="none" stroke="#999" stroke-opacity=".5"/>{dots}</svg>')
 
 def still_html(
-    frame:dict, # from `frame`
-)->str:         # an image with its description
+    frame:dict,              # from `frame`
+    draw:Callable=still_svg, # frame -> SVG
+)->str:                      # an image with its description
     "A still drawing that needs no trust"
-    data = base64.b64encode(still_svg(frame).encode()).decode()
+    data = base64.b64encode(draw(frame).encode()).decode()
     return f'<img alt="{html.escape(frame["summary"])}" src="data:image/svg+xml;base64,{data}">'
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #898f6f1f
@@ -380,7 +387,9 @@ class Exploration:
         if not isinstance(source, xr.Dataset) and not texts: raise ValueError('a model needs `texts` to think about')
         self.model, self.texts = (None, None) if isinstance(source, xr.Dataset) else (source, texts)
         self.set_trace(source if self.model is None else self.think(texts))
-        self.current = first_view(self.trace, **choices)
+        self.current = self.first(**choices)
+
+    def first(self, **choices)->TrajectoryView: return first_view(self.trace, **choices)
 
     def think(self, texts)->xr.Dataset: return self.model.think(texts, progress=False)
 

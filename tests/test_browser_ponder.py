@@ -1,0 +1,208 @@
+"Pondering as a reader meets it: JupyterLab in a real browser, by mouse and by keyboard, with the network off."
+import re
+
+import pytest
+import xarray as xr
+from conftest import add_notebook, errors_of_ours, expect_change, open_notebook, patience, run_all, watched
+from playwright.sync_api import expect
+
+from latent_lab.explore.pondering import Ponder, PonderExplorer, Speller, pondering_trace
+
+mouse = 'the mouse sees an extraordinary house'
+words_notebook = f'''from pathlib import Path
+import time
+from latent_lab.explore.pondering import PonderExplorer, Speller
+---
+PonderExplorer(Speller(), [{mouse!r}, 'a cat sleeps'])
+---
+if Path('hold').exists():
+    Path('held').touch()
+    while Path('hold').exists(): time.sleep(.05)'''
+
+
+# ---- what the tests stand on
+
+@pytest.fixture(scope='module')
+def spelling(lab):
+    "The lab, with a notebook on a toy that spells"
+    add_notebook(lab, 'spelling.ipynb', words_notebook)
+    return lab
+
+
+def ready(page, which=0):
+    "The explorer, once its two pictures are drawn"
+    stage = page.locator('.ll-ponder').nth(which)
+    for picture in ('.ll-columns', '.ll-map'): expect(stage.locator(f'{picture} .main-svg').first).to_be_visible(timeout=patience)
+    expect_change(lambda: ring(stage), None, 'the map')
+    return stage
+
+
+def ring(stage):
+    "Where the ring is on the map, as plotly has it"
+    return stage.locator('.ll-map').evaluate('plot => { const t = plot._fullData?.at(-1); return t ? [t.x[0], t.y[0]] : null }')
+
+
+def cell_at(stage, token, thought):
+    "Where a cell of the picture is on the screen"
+    return stage.locator('.ll-columns').evaluate('''(plot, [token, thought]) => { const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
+        return [box.left + xaxis._offset + xaxis.d2p(token), box.top + yaxis._offset + yaxis.d2p(thought)] }''', [token, thought])
+
+
+def selected(stage):
+    "The selection, as text, frame, table and map each have it: token, and thought"
+    token = int(stage.locator('.ll-token.ll-now').get_attribute('data-index'))
+    frame = stage.evaluate('''root => { const { xaxis, yaxis } = root.querySelector(".ll-columns")._fullLayout, cell = root.querySelector(".ll-cell"), px = (name) => parseFloat(cell.style[name]);
+        return [Math.round(xaxis.p2d(px("left") + px("width")/2 - xaxis._offset)), Math.round(yaxis.p2d(px("top") + px("height")/2 - yaxis._offset))] }''')
+    thought = int(re.match(r'\d+', stage.locator('.ll-reasons tr.ll-now').inner_text())[0])
+    assert frame == [token, thought], f'the frame is at {frame}, text and table at {[token, thought]}'
+    return token, thought
+
+
+def expect_selected(stage, token, thought):
+    expect(stage.locator('.ll-token.ll-now')).to_have_attribute('data-index', str(token))
+    expect(stage.locator('.ll-reasons tr.ll-now')).to_contain_text(re.compile(f'^{thought}'))
+    assert selected(stage) == (token, thought)
+    path = lambda: stage.locator('.ll-map').evaluate('plot => [plot.data.at(-2).text.length, plot.data.at(-2).x, plot.data.at(-2).y]')
+    expect_change(lambda: (p := path())[0] >= thought and ring(stage) == [axis[thought-1] for axis in p[1:]], False, 'the ring')
+
+
+# ---- what a reader does
+
+def test_one_selection(spelling, browser):
+    "Text, picture, table and map move together, by keyboard and by mouse"
+    with watched(browser) as page:
+        open_notebook(page, spelling, 'spelling.ipynb')
+        run_all(page)
+        stage = ready(page)
+        picture, options = stage.get_by_role('application'), stage.locator('.ll-option')
+        expect_selected(stage, 4, 8)                                            # where it thought longest
+        expect(stage.locator('.ll-why')).to_contain_text('ran out: 8 thoughts are allowed')
+
+        # the picture by keyboard: tokens left and right, thoughts up and down, to the ends and not beyond
+        picture.focus()
+        page.keyboard.press('Home')
+        expect_selected(stage, 0, 3)
+        page.keyboard.press('ArrowLeft')
+        expect_selected(stage, 0, 3)
+        page.keyboard.press('ArrowRight')
+        expect_selected(stage, 1, 5)
+        expect(stage.locator('.ll-why')).to_contain_text('sure: after 5 thoughts')
+        page.keyboard.press('ArrowUp')
+        expect_selected(stage, 1, 4)
+        for _ in range(3): page.keyboard.press('ArrowDown')
+        expect_selected(stage, 1, 5)
+        page.keyboard.press('End')
+        expect_selected(stage, 5, 5)
+
+        # by mouse: a cell of the picture; one that was not thought leads to the last that was; a column; a row of the table; the text
+        page.mouse.click(*cell_at(stage, 1, 2))
+        expect_selected(stage, 1, 2)
+        page.mouse.click(*cell_at(stage, 3, 7))
+        expect_selected(stage, 3, 2)
+        stage.locator('.ll-token').nth(4).click()
+        expect_selected(stage, 4, 8)
+        stage.locator('.ll-reasons .ll-go').nth(2).click()
+        expect_selected(stage, 4, 3)
+        page.keyboard.press('ArrowDown')
+        expect_selected(stage, 4, 4)
+        expect(stage.locator('.ll-reasons .ll-go').nth(3)).to_be_focused()
+
+        # the text by keyboard; one of its tokens is in the tab order
+        stage.locator('.ll-token.ll-now').focus()
+        page.keyboard.press('Home')
+        page.keyboard.press('ArrowRight')
+        expect_selected(stage, 1, 5)
+        expect(stage.locator('.ll-token[tabindex="0"]')).to_have_count(1)
+        expect(stage.locator('.ll-token:focus')).to_have_attribute('aria-label', '“mouse” at 1, 5 thoughts')
+
+        # what one thought less or more would have said: s, then e, and a sixth changes nothing
+        expect(options).to_have_count(3)
+        expect(options.nth(0)).to_contain_text(re.compile('4 thoughts.*says something else.*s', re.S))
+        expect(options.nth(2)).to_contain_text(re.compile('6 thoughts.*says the same.*e', re.S))
+        expect(options.locator('li span').nth(0)).to_have_text('s')
+        assert not errors_of_ours(page), page.errors
+
+
+def test_texts_and_mistakes(spelling, browser):
+    with watched(browser) as page:
+        open_notebook(page, spelling, 'spelling.ipynb')
+        run_all(page)
+        stage = ready(page)
+        text, tokens = page.get_by_label('Text', exact=True), stage.locator('.ll-token')
+        page.get_by_label('Example').select_option('a cat sleeps')
+        expect(tokens).to_have_text(['a', 'cat', 'sleeps'])
+        expect(text).to_have_value('a cat sleeps')
+        text.fill('a <b>dog</b> understands')
+        expect(tokens).to_have_text(['a', '<b>dog</b>', 'understands'])          # text stays text
+        assert stage.locator('.ll-tokens b').count() == 0
+        expect(stage.locator('.ll-option')).to_have_count(3)                    # and its questions are answered
+
+        # a mistake is said in one line, and the picture stays
+        for typed, said in ((' ', 'the text is empty'), ('z '*1100, '1,100 tokens')):
+            text.fill(typed)
+            expect(stage.get_by_role('alert')).to_contain_text(said)
+            expect(tokens).to_have_count(3)
+        text.fill('fine again')
+        expect(stage.get_by_role('alert')).to_be_hidden()
+        expect(tokens).to_have_count(2)
+
+        # what shades the text
+        shade = lambda: tokens.first.evaluate('token => token.style.background')
+        before = shade()
+        page.get_by_label('Shade the text by').select_option('gate')
+        expect_change(shade, before, 'the shade')
+        expect(page.get_by_label('Layer')).to_be_hidden()                       # there is one layer, so nothing to choose
+        stage.get_by_text('As a table').click()
+        expect(stage.locator('.ll-scroll tbody tr')).to_have_count(2)
+        assert not errors_of_ours(page), page.errors
+
+
+def test_busy_kernel(spelling, browser):
+    "While a cell runs the selection moves; a question is answered when the cell ends, if not before"
+    with watched(browser) as page:
+        (spelling[1]/'hold').touch()
+        try:
+            open_notebook(page, spelling, 'spelling.ipynb')
+            run_all(page)
+            stage = ready(page)
+            expect_change(lambda: (spelling[1]/'held').exists(), False, 'the busy cell')
+            stage.get_by_role('application').focus()
+            page.keyboard.press('Home')
+            expect(stage.locator('.ll-token.ll-now')).to_have_attribute('data-index', '0', timeout=1000)
+            expect(page.locator('.jp-StatusBar-TextItem', has_text='| Busy').first).to_be_visible()
+        finally: (spelling[1]/'hold').unlink()
+        expect(stage.locator('.ll-option h5').first).to_contain_text('2 thoughts')
+
+
+def test_snapshot(tmp_path, browser):
+    "One file: opened from the disk it asks for nothing, selection and layers work, and it knows the answers that were asked for"
+    ponder = Ponder(Speller(), 'the </script><img/src=x/onerror=alert(1)> house', position=2)
+    ponder.ask_about()
+    two = xr.concat([pondering_trace('surprise', 1), pondering_trace('position', 1)], 'reasoning_layer', data_vars='minimal')
+    files = ponder.snapshot(tmp_path/'one.html'), PonderExplorer(two, layer=1).snapshot(tmp_path/'two.html')
+    with watched(browser) as page:
+        page.goto(files[0].as_uri())
+        stage = ready(page)
+        expect(stage.locator('.ll-option')).to_have_count(3)
+        stage.get_by_role('application').focus()
+        page.keyboard.press('ArrowLeft')
+        expect(stage.locator('.ll-said')).to_contain_text('</script><img')
+        expect(stage.locator('.ll-whatif')).to_contain_text('Not asked before this page was saved')
+        page.keyboard.press('ArrowRight')
+        expect(stage.locator('.ll-option')).to_have_count(3)
+        assert page.locator('.ll-stage img').count() == 0
+
+        page.goto(files[1].as_uri())
+        stage = ready(page)
+        thoughts = lambda: stage.locator('.ll-reasons tbody tr').count()
+        expect(stage.locator('.ll-verdict')).to_contain_text('Explained by position')
+        page.get_by_label('Layer').select_option('layer 0')
+        expect(stage.locator('.ll-verdict')).to_contain_text('Rises with surprise')
+        stage.get_by_role('application').focus()
+        page.keyboard.press('Home')
+        here = thoughts()
+        page.get_by_label('Layer').select_option('layer 1')
+        expect_change(thoughts, here, 'the thoughts')
+        assert selected(stage)[0] == 0
+        assert not page.failed and not page.errors, (page.failed, page.errors)
+        assert all(url.startswith(('file:', 'data:', 'blob:')) for url in page.asked), page.asked
