@@ -26,6 +26,7 @@ from transformers import Cache, GenerationMixin, PreTrainedModel
 from transformers.loss.loss_utils import ForCausalLMLoss
 from transformers.utils import ModelOutput, logging
 
+from ..blocks.attention import View
 from ..trace import record, text_ids
 
 # %% ../../nbs/api/40_models.contract.ipynb #9e8a60c6
@@ -169,6 +170,8 @@ class Reading(NamedTuple):
     states:Float[Tensor, 'b n d']|None=None      # read these instead of thinking
     document:Int[Tensor, 'b n']|None=None        # number of each token's text in a packed row, from 1 in the order of the row; 0 at padding
     output_latents:bool=False                    # latents are asked for
+    whole:bool=False                             # it is known that nothing is padded, packed or cached
+    view:View|None=None                          # who sees whom, where an architecture looks once for all its layers
     learns:bool=False                            # the other losses and the measures are asked for
     options:Mapping=NONE                         # what else the caller said
 
@@ -283,7 +286,8 @@ class LatentCausalLM(Architecture, TextVerbs, StrictLoading, OwnCache, PreTraine
         if states is not None and states.shape[:2] != input_ids.shape: raise ValueError(f'`states` has shape {tuple(states.shape)}; there must be one for each token, {(*input_ids.shape, "d")}')
         cache = check_cache(past_key_values, self) if past_key_values is not None else self.make_cache() if use_cache else None
         (positions, document), learns = self.placed(input_ids, attention_mask, document, cache), labels is not None or shift_labels is not None
-        said = self.thoughts(Reading(input_ids, positions, cache, states, document, output_latents, learns, options))
+        whole = attention_mask is None and document is None and cache is None       # known without looking, which on a GPU means waiting
+        said = self.thoughts(Reading(input_ids, positions, cache, states, document, output_latents, whole, None, learns, options))
         judged = self.judged(said, labels, shift_labels, num_items_in_batch) if learns else {}
         return LatentOutput(**judged, logits=said.logits[:, -logits_to_keep:], past_key_values=cache, latents=said.latents)
 
