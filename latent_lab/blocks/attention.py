@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['KINDS', 'BACKENDS', 'check_window', 'first_visible', 'allowed', 'dense_attention', 'in_blocks', 'sliding_blocks',
            'banded_attention', 'Packing', 'packing', 'pack', 'unpack', 'flex_rule', 'flex_tiles', 'flex_windowed',
-           'choose_backend', 'attend', 'rotary', 'still_visible', 'KeyLayer', 'WindowLayer', 'check_heads',
-           'CausalAttention']
+           'choose_backend', 'View', 'look_around', 'attend', 'rotary', 'still_visible', 'KeyLayer', 'WindowLayer',
+           'check_heads', 'CausalAttention']
 
 # %% ../../nbs/api/10_blocks.attention.ipynb #5810f1c1
 from functools import lru_cache
@@ -59,8 +59,10 @@ def dense_attention(
     v:Float[Tensor, 'b h m e'],      # values
     mask:Bool[Tensor, '#b #h n m'],  # True where the look is allowed
     dropout:float=0.,                # share of the attention weights dropped
+    lonely:bool=True,                # some question may have no key
 )->Float[Tensor, 'b h n e']:         # zero where nothing is allowed
     "Attention under any mask; time and memory grow with n x m"
+    if not lonely: return scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
     some = mask.any(-1, keepdim=True)
     y = scaled_dot_product_attention(q, k, v, attn_mask=mask | ~some, dropout_p=dropout)
     return y.masked_fill(~some, 0.)
@@ -228,6 +230,23 @@ def choose_backend(
     able = q.is_cuda and not dropout and e >= 16 and q.dtype != torch.float64 and find_spec('triton') is not None
     return 'flex' if long and able else 'banded'
 
+# %% ../../nbs/api/10_blocks.attention.ipynb #facfa141
+class View(NamedTuple):
+    "Who sees whom, found once for all layers with the same window"
+    packing:Packing|None            # how rows are packed, if they can be
+    mask:Bool[Tensor, 'b n n']|None # True where the look is allowed, if anybody needs it
+
+def look_around(
+    positions:Int[Tensor, 'b n'],   # of the tokens, -1 at padding
+    kind:str='chunked',             # `chunked`, `sliding` or `full`
+    window:int=128,                 # tokens in a window
+    whole:bool=False,               # every row is known to count from 0, without padding
+    mask:bool=False,                # give the mask even if rows can be packed
+)->View:
+    "What `attend` would find out for itself in every layer"
+    ready = Packing(positions, positions.shape[1], True, True) if whole else packing(positions, positions, kind, window)
+    return View(ready, allowed(positions, positions, kind, window) if mask or ready is None else None)
+
 # %% ../../nbs/api/10_blocks.attention.ipynb #61b9e244
 def attend(
     q:Float[Tensor, 'b h n e'],     # questions
@@ -239,17 +258,19 @@ def attend(
     window:int=128,                 # tokens in a window
     dropout:float=0.,               # share of the attention weights dropped
     backend:str='auto',             # `auto`, `dense`, `banded` or `flex`
+    view:View|None=None,            # what `look_around` found, if questions and keys are the same tokens
 )->Float[Tensor, 'b h n e']:        # zero at padding
     "Attention under the mask of `allowed`, by the fastest way that fits"
     check_window(kind, window)
     if backend not in BACKENDS: raise ValueError(f"backend is '{backend}'; it must be one of {', '.join(BACKENDS)}")
     if backend == 'flex' and dropout: raise ValueError(f'dropout is {dropout}; flex has none: use banded or dense')
     way = choose_backend(q, k.shape[2], kind, window, dropout) if backend == 'auto' else backend
-    packed = None if way == 'dense' else packing(q_positions, k_positions, kind, window)
+    packed = None if way == 'dense' else packing(q_positions, k_positions, kind, window) if view is None else view.packing
     if packed: return _attend_packed(q, k, v, packed, kind, window, dropout, way)
     if backend in ('banded', 'flex'):
         raise ValueError(f'{backend} needs positions that count up by one, the questions being the last keys: use dense or auto')
-    return dense_attention(q, k, v, allowed(q_positions, k_positions, kind, window)[:,None], dropout)
+    mask = allowed(q_positions, k_positions, kind, window) if view is None or view.mask is None else view.mask
+    return dense_attention(q, k, v, mask[:,None], dropout)
 
 # %% ../../nbs/api/10_blocks.attention.ipynb #0a172a00
 def _attend_packed(q, k, v, packed, kind, window, dropout, way):
@@ -381,6 +402,7 @@ class CausalAttention(nn.Module):
         x:Float[Tensor, 'b n d'],        # tokens
         positions:Int[Tensor, 'b n'],    # their positions, -1 at padding
         cache:WindowLayer|None=None,     # earlier tokens; the new ones are added
+        view:View|None=None,             # what `look_around` found; of no use with a cache
     )->Float[Tensor, 'b n d']:           # zero at padding
         "What each token gathers from those in its view"
         if positions.shape != x.shape[:2]:
@@ -388,6 +410,6 @@ class CausalAttention(nn.Module):
         q,k,v = self.parts(x, positions)
         k_positions = positions
         if cache is not None: k,v,k_positions = cache.update(k, v, positions)
-        y = attend(q, k, v, positions, k_positions, self.kind, self.window, self.dropout if self.training else 0.)
+        y = attend(q, k, v, positions, k_positions, self.kind, self.window, self.dropout if self.training else 0., view=view if cache is None else None)
         return self.out(y.transpose(1, 2).flatten(2))
     def extra_repr(self): return f'num_heads={self.num_heads}, kind={self.kind}, window={self.window}, rotary={self.rotary}'

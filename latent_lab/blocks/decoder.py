@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PretrainedConfig
 
-from .attention import WindowLayer
+from .attention import WindowLayer, look_around
 from .feedforward import TransformerBlock
 
 # %% ../../nbs/api/18_blocks.decoder.ipynb #1fb4f81a
@@ -70,11 +70,13 @@ class Decoder(nn.Module):
         x:Float[Tensor, 'b n d'],          # the stream
         positions:Int[Tensor, 'b n'],      # of each token; -1 at padding
         caches:list[WindowLayer]|None=None,# one a block
+        whole:bool=False,                  # it is known that nothing is padded
     )->tuple[Float[Tensor, 'b n d'], list[Float[Tensor, 'b n d']]]: # normed stream, and the stream after each block
         "Read the stream through every block"
         x, seen = self.dropout(self.place(x, positions)), []
+        view = None if caches else look_around(positions, self.config.attention, self.config.chunk_size, whole)    # once for all blocks
         for i, block in enumerate(self.blocks):
-            x = block(x, positions, caches[i] if caches else None)
+            x = block(x, positions, caches[i] if caches else None, view)
             seen.append(x)
         return self.norm(x), seen
 

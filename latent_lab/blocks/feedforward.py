@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-from .attention import CausalAttention, WindowLayer
+from .attention import CausalAttention, View, WindowLayer
 
 # %% ../../nbs/api/11_blocks.feedforward.ipynb #aa807074
 class FeedForward(nn.Module):
@@ -60,7 +60,8 @@ class TransformerBlock(nn.Module):
         x:Float[Tensor, 'b n d'],     # tokens
         positions:Int[Tensor, 'b n'], # their positions, -1 at padding
         cache:WindowLayer|None=None,  # earlier tokens; the new ones are added
+        view:View|None=None,          # what `look_around` found, without a cache
     )->Float[Tensor, 'b n d']:        # the tokens, having listened and thought
         "Listen, then think"
-        x = x + self.dropout(self.attention(self.attention_norm(x), positions, cache))
+        x = x + self.dropout(self.attention(self.attention_norm(x), positions, cache, view))
         return x + self.dropout(self.feedforward(self.feedforward_norm(x)))

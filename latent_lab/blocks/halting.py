@@ -66,6 +66,7 @@ class HaltingRule(nn.Module):
 def _dense(step, h, rule, mask, keep):
     "Every thought for every token, masked"
     h, running = torch.where(mask[..., None], h, 0.), mask
+    looks = not torch.compiler.is_compiling() and not (h.is_cuda and torch.is_grad_enabled())   # on a GPU, looking whether all have stopped means waiting; in training some go on anyway
     total, steps = widen(torch.zeros_like(h[..., 0])), torch.zeros_like(mask, dtype=torch.long)
     out, remainder, halts, weights, states = widen(torch.zeros_like(h)), total, [], [], []
     for k in range(1, rule.max_steps+1):
@@ -77,7 +78,7 @@ def _dense(step, h, rule, mask, keep):
         halts.append(p), weights.append(w)
         if keep: states.append(new)
         total, running, h = total+p, running & ~stops, new
-        if not torch.compiler.is_compiling() and not running.any(): break
+        if looks and not running.any(): break
     return out, weights, halts, steps, remainder, states
 
 # %% ../../nbs/api/15_blocks.halting.ipynb #fb6a3579

@@ -81,7 +81,7 @@ class GRUTransformerForCausalLM(LatentCausalLM):
         if (h := reading.states) is None: h, last = self.dynamics(self.embedding(reading.input_ids), memory.state if memory is not None else None, reading.real)
         else: last = h[:, -1]
         if memory is not None: memory.update(last, h.shape[1])
-        x, seen = self.decoder(h, reading.positions, windows)
+        x, seen = self.decoder(h, reading.positions, windows, reading.whole)
         return Thoughts(self.head(x), dict(state=h, hidden=torch.stack(seen, 2)) if reading.output_latents else None)
 
 AutoConfig.register(GRUTransformerConfig.model_type, GRUTransformerConfig, exist_ok=True)
@@ -110,7 +110,7 @@ class PlainTransformerForCausalLM(LatentCausalLM):
     def thoughts(self, reading):
         "Logits of the next token and, if asked for, embeddings and streams"
         h = self.embedding(reading.input_ids) if reading.states is None else reading.states
-        x, seen = self.decoder(h, reading.positions, reading.cache.layers if reading.cache is not None else None)
+        x, seen = self.decoder(h, reading.positions, reading.cache.layers if reading.cache is not None else None, reading.whole)
         return Thoughts(self.head(x), dict(state=h, hidden=torch.stack(seen, 2)) if reading.output_latents else None)
 
 AutoConfig.register(PlainTransformerConfig.model_type, PlainTransformerConfig, exist_ok=True)

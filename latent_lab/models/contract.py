@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['NONE', 'CHECKS', 'LatentOutput', 'token_positions', 'OwnCache', 'tokenize', 'TextVerbs', 'check_token_ids',
            'refuse_misfit', 'quiet_loading', 'StrictLoading', 'Reading', 'Thoughts', 'Architecture', 'share_of_items',
-           'texts_in_order', 'check_cache', 'LatentCausalLM', 'example_batch', 'writes_another', 'check_causal',
-           'check_cached', 'check_padding', 'check_shapes', 'check_gradients', 'check_deterministic', 'check_pieces',
-           'check_recording', 'check_saving', 'check_bfloat16', 'check_memorises', 'run_check', 'check_model']
+           'texts_in_order', 'check_cache', 'Receives', 'LatentCausalLM', 'example_batch', 'writes_another',
+           'check_causal', 'check_cached', 'check_padding', 'check_shapes', 'check_gradients', 'check_deterministic',
+           'check_pieces', 'check_recording', 'check_saving', 'check_bfloat16', 'check_memorises', 'run_check',
+           'check_model']
 
 # %% ../../nbs/api/40_models.contract.ipynb #d84c8ea3
 import copy
@@ -26,6 +27,7 @@ from transformers import Cache, GenerationMixin, PreTrainedModel
 from transformers.loss.loss_utils import ForCausalLMLoss
 from transformers.utils import ModelOutput, logging
 
+from ..blocks.attention import View
 from ..trace import record, text_ids
 
 # %% ../../nbs/api/40_models.contract.ipynb #9e8a60c6
@@ -168,7 +170,9 @@ class Reading(NamedTuple):
     cache:Cache|None=None                        # from `make_cache`, with what was read before; it is moved on
     states:Float[Tensor, 'b n d']|None=None      # read these instead of thinking
     document:Int[Tensor, 'b n']|None=None        # number of each token's text in a packed row, from 1 in the order of the row; 0 at padding
+    whole:bool=False                             # it is known that nothing is padded, packed or cached
     output_latents:bool=False                    # latents are asked for
+    view:View|None=None                          # who sees whom, where an architecture looks once for all its layers
     learns:bool=False                            # the other losses and the measures are asked for
     options:Mapping=NONE                         # what else the caller said
 
@@ -242,8 +246,28 @@ def check_cache(
     if type(cache) is not type(own) or kinds(cache) != kinds(own): raise ValueError(f'`past_key_values` is a {type(cache).__name__} of {len(kinds(cache))} layers; give what `make_cache` of this {type(model).__name__} makes, or an earlier output brought')
     return cache
 
+# %% ../../nbs/api/40_models.contract.ipynb #824e7868
+class Receives:
+    "Makes of what a caller gives a `Reading`"
+    def placed(self, input_ids, attention_mask, document, cache)->tuple[Int[Tensor, 'b n'], Int[Tensor, 'b n']|None]:
+        "Where each token stands, and in which text of its row"
+        if document is None: return token_positions(input_ids.shape, attention_mask, cache.get_seq_length() if cache is not None else 0, input_ids.device), None
+        if not self.reads_documents: raise ValueError(f'a {type(self).__name__} reads one text a row; leave `document` out and do not pack')
+        if cache is not None: raise ValueError('packed rows are read in one go, without a cache; leave `past_key_values` and `use_cache` out')
+        document = texts_in_order(document, input_ids.shape, attention_mask)
+        return token_positions(input_ids.shape, document > 0, device=input_ids.device), document
+
+    def received(self, input_ids, attention_mask, cache, use_cache, states, document)->Reading:
+        "What there is to read, if it fits together"
+        check_token_ids(input_ids, self.config.vocab_size)
+        if states is not None and states.shape[:2] != input_ids.shape: raise ValueError(f'`states` has shape {tuple(states.shape)}; there must be one for each token, {(*input_ids.shape, "d")}')
+        cache = check_cache(cache, self) if cache is not None else self.make_cache() if use_cache else None
+        positions, document = self.placed(input_ids, attention_mask, document, cache)
+        whole = attention_mask is None and document is None and cache is None       # known without looking, which on a GPU means waiting
+        return Reading(input_ids, positions, cache, states, document, whole)
+
 # %% ../../nbs/api/40_models.contract.ipynb #50b1d78a
-class LatentCausalLM(Architecture, TextVerbs, StrictLoading, OwnCache, PreTrainedModel, GenerationMixin):
+class LatentCausalLM(Architecture, Receives, TextVerbs, StrictLoading, OwnCache, PreTrainedModel, GenerationMixin):
     "A causal language model whose latents can be read; subclasses define `make_cache` and `thoughts`"
     main_input_name = 'input_ids'
     base_model_prefix = ''
@@ -255,14 +279,6 @@ class LatentCausalLM(Architecture, TextVerbs, StrictLoading, OwnCache, PreTraine
         losses = dict(lm=lm) | {name: share*loss for name, loss in said.losses.items()}
         total = sum((self.loss_weights[name]*losses[name] for name in said.losses), lm)
         return dict(loss=total, losses=losses, measures={name: share*value for name, value in said.measures.items()} or None)
-
-    def placed(self, input_ids, attention_mask, document, cache)->tuple[Int[Tensor, 'b n'], Int[Tensor, 'b n']|None]:
-        "Where each token stands, and in which text of its row"
-        if document is None: return token_positions(input_ids.shape, attention_mask, cache.get_seq_length() if cache is not None else 0, input_ids.device), None
-        if not self.reads_documents: raise ValueError(f'a {type(self).__name__} reads one text a row; leave `document` out and do not pack')
-        if cache is not None: raise ValueError('packed rows are read in one go, without a cache; leave `past_key_values` and `use_cache` out')
-        document = texts_in_order(document, input_ids.shape, attention_mask)
-        return token_positions(input_ids.shape, document > 0, device=input_ids.device), document
 
     def forward(self,
         input_ids:Int[Tensor, 'b n'],                     # tokens
@@ -279,13 +295,11 @@ class LatentCausalLM(Architecture, TextVerbs, StrictLoading, OwnCache, PreTraine
         **options,                                        # what the architecture understands; `generate` passes more to every model
     )->LatentOutput:
         "Read the tokens, think, and say what comes next"
-        check_token_ids(input_ids, self.config.vocab_size)
-        if states is not None and states.shape[:2] != input_ids.shape: raise ValueError(f'`states` has shape {tuple(states.shape)}; there must be one for each token, {(*input_ids.shape, "d")}')
-        cache = check_cache(past_key_values, self) if past_key_values is not None else self.make_cache() if use_cache else None
-        (positions, document), learns = self.placed(input_ids, attention_mask, document, cache), labels is not None or shift_labels is not None
-        said = self.thoughts(Reading(input_ids, positions, cache, states, document, output_latents, learns, options))
+        learns = labels is not None or shift_labels is not None
+        reading = self.received(input_ids, attention_mask, past_key_values, use_cache, states, document)._replace(output_latents=output_latents, learns=learns, options=options)
+        said = self.thoughts(reading)
         judged = self.judged(said, labels, shift_labels, num_items_in_batch) if learns else {}
-        return LatentOutput(**judged, logits=said.logits[:, -logits_to_keep:], past_key_values=cache, latents=said.latents)
+        return LatentOutput(**judged, logits=said.logits[:, -logits_to_keep:], past_key_values=reading.cache, latents=said.latents)
 
 # %% ../../nbs/api/40_models.contract.ipynb #0723455b
 def _double(model): return copy.deepcopy(model).double().eval()

@@ -91,7 +91,7 @@ class LatentReasoningForCausalLM(LatentCausalLM):
         "Logits of the next token and, if asked for, what led to them"
         memory, *windows = reading.cache.layers if reading.cache is not None else [None]
         h, gate = self.dynamics.live(self.encoder(reading.input_ids), reading.real, memory, reading.states, reading.output_latents)
-        x, seen = self.decoder(self.bridge(h), reading.positions, windows)
+        x, seen = self.decoder(self.bridge(h), reading.positions, windows, reading.whole)
         return Thoughts(self.head(x), dict(state=h, gate=gate, hidden=torch.stack(seen, 2)) if reading.output_latents else None)
 
 AutoConfig.register(LatentReasoningConfig.model_type, LatentReasoningConfig, exist_ok=True)

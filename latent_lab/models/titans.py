@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from transformers import AutoConfig, AutoModelForCausalLM, Cache
 
-from ..blocks.attention import CausalAttention, WindowLayer, allowed, dense_attention, rotary
+from ..blocks.attention import CausalAttention, View, WindowLayer, allowed, dense_attention, look_around, rotary
 from ..blocks.decoder import DecoderConfig, initialise
 from ..blocks.feedforward import FeedForward
 from ..blocks.gate import ConfidenceGate, FuturePredictor, future_loss
@@ -122,16 +122,17 @@ class CompanyAttention(CausalAttention):
         positions:Int[Tensor, 'b n'],        # their positions, -1 at padding
         said:Float[Tensor, 'b n d']|None=None, # by the memory, to each
         caches:tuple=(None, None),           # earlier tokens, and what was said to them; the new ones are added
+        view:View|None=None,                 # who sees whom, without caches
     )->Float[Tensor, 'b n d']:               # zero at padding
         "What each token gathers from those in its view"
-        if self.persistent is None and said is None: return super().forward(x, positions, caches[0])
+        if self.persistent is None and said is None: return super().forward(x, positions, caches[0], view)
         q, *own = self.parts(x, positions)
         seen = [(*own, positions)] + ([(*self.parts(said, positions)[1:], positions)] if said is not None else [])
         seen = [part if cache is None else cache.update(*part) for part, cache in zip(seen, caches)]
         k, v, places = (torch.cat(parts, axis) for parts, axis in zip(zip(*seen), (2, 2, 1)))
-        mask = allowed(positions, places, self.kind, self.window)
+        mask = allowed(positions, places, self.kind, self.window) if view is None else torch.cat([view.mask]*len(seen), 2)
         if self.persistent is not None: q, k, v, mask = self.beside_learnt(q, k, v, mask, positions)
-        y = dense_attention(q, k, v, mask[:, None], self.dropout if self.training else 0.)
+        y = dense_attention(q, k, v, mask[:, None], self.dropout if self.training else 0., lonely=view is None or not (view.packing and view.packing.whole))
         return self.out(y.transpose(1, 2).flatten(2))
 
 # %% ../../nbs/api/45_models.titans.ipynb #525457ef
@@ -146,9 +147,9 @@ class Thought(nn.Module):
         self.norm, self.attention = (nn.LayerNorm(d), CausalAttention(d, c.num_attention_heads, 'sliding', c.chunk_size, dropout=c.dropout)) if attends else (None, None)
         self.gru, self.settle = None if attends else nn.GRUCell(d, d), nn.LayerNorm(d)
 
-    def forward(self, h, context, positions, rows=None, cache=None):
+    def forward(self, h, context, positions, rows=None, cache=None, view=None):
         "From one state to the next; `rows` says which tokens `h` holds, if not all"
-        if self.gru is None: return self.settle(h + self.attention(self.norm(h), positions, cache))
+        if self.gru is None: return self.settle(h + self.attention(self.norm(h), positions, cache, view))
         context = context.flatten(0, 1) if rows is None else context.flatten(0, 1)[rows]
         return self.settle(self.gru(context, h.flatten(0, -2)).view_as(h))
 
@@ -198,7 +199,7 @@ class ReasoningBlock(nn.Module):
         rule = self.rule if stop_after is None else Until(self.rule, stop_after)
         def step(h, rows):
             k = next(numbers)
-            return self.thought(h, context, reading.positions, rows, caches[k] if caches else None)
+            return self.thought(h, context, reading.positions, rows, caches[k] if caches else None, reading.view)
         told = ponder(step, h, rule, reading.real, self.thought.gru is not None, 'auto' if stop_after is None else 'dense', keep=reading.output_latents or bool(caches))
         if caches: self.thought.keep(told.states[:, :, -1], reading.positions, caches[next(numbers):])
         return told
@@ -255,21 +256,20 @@ class TitansLayer(nn.Module):
     def remember(self, x, reading:Reading, memory:MemoryLayer|None):
         "What the memory says, and how it took each token"
         if self.memory is None: return None, None
-        padded = reading.real if reading.cache is not None or not reading.real.all() else None
-        said, state, *writes = self.memory(x, None if memory is None else memory.state, padded, reading.document, reading.output_latents)
+        said, state, *writes = self.memory(x, None if memory is None else memory.state, None if reading.whole else reading.real, reading.document, reading.output_latents)
         if memory is not None: memory.update(state, x.shape[1])
         return said, writes[0] if writes else None
 
-    def look(self, x, said, positions, caches):
+    def look(self, x, said, reading:Reading, caches):
         "What attention finds, given what the memory said"
-        found = self.attention(self.attention_norm(x), positions, self.attention_norm(said) if said is not None and self.variant == 'context' else None, caches)
+        found = self.attention(self.attention_norm(x), reading.positions, self.attention_norm(said) if said is not None and self.variant == 'context' else None, caches, reading.view)
         return found if said is None or self.variant != 'gate' else found*torch.sigmoid(said)
 
     def listen(self, x, reading:Reading, caches:TitansCaches|None):
         "The stream after memory, attention and feed-forward; what the memory said, and how it took each token"
         said, writes = self.remember(x, reading, caches and caches.memory)
         if said is not None and self.variant == 'layer': x = x + self.dropout(said)
-        x = x + self.dropout(self.look(x, said, reading.positions, caches[:2] if caches else (None, None)))
+        x = x + self.dropout(self.look(x, said, reading, caches[:2] if caches else (None, None)))
         return x + self.dropout(self.feedforward(self.feedforward_norm(x))), said, writes
 
 # %% ../../nbs/api/45_models.titans.ipynb #dfd07b0d
@@ -416,9 +416,15 @@ class TitansForCausalLM(TitansSites):
         "Windows of keys, and memories"
         return TitansCache([block.make_caches() for block in self.blocks])
 
+    def look_around(self, reading:Reading)->Reading:
+        "Where texts stand apart, and who sees whom in all layers"
+        c, places = self.config, apart(reading.positions, reading.document, self.config.chunk_size)
+        company = c.persistent_tokens > 0 or c.variant == 'context' and bool(c.memory_layers)
+        return reading._replace(positions=places, view=look_around(places, 'sliding', c.chunk_size, reading.whole, company) if reading.cache is None else None)
+
     def thoughts(self, reading:Reading)->Thoughts:
         "Logits and, if asked for, what led to them"
-        c, reading = self.config, reading._replace(positions=apart(reading.positions, reading.document, self.config.chunk_size))
+        c, reading = self.config, self.look_around(reading)
         told, mind, x = stops(reading, c.reasoning_layers), max(c.reasoning_layers, default=c.num_hidden_layers-1), self.dropout(self.embedding(reading.input_ids))
         caches, seen, found = reading.cache.blocks if reading.cache is not None else [None]*len(self.blocks), [], []
         for i, block in enumerate(self.blocks):
