@@ -6,9 +6,9 @@
 __all__ = ['app', 'Checkpoint', 'Device', 'Backbones', 'UsageError', 'SYSTEMS', 'FLAGS', 'CHAT', 'AUDITS', 'option', 'complaint',
            'System', 'opened', 'lab_notebooks', 'copy_notebooks', 'lab', 'settings_file', 'parse_settings',
            'show_table', 'flag_settings', 'train', 'asked_for', 'continued', 'idea_said', 'generate', 'nearest_lines',
-           'way_lines', 'chat_help', 'replied', 'typed_line', 'chat', 'lines_of', 'show_ribbon', 'interpolate',
-           'rows_or_texts', 'refuse_other_tokens', 'idea_record', 'trace', 'evaluate', 'held_out_pairs', 'audit_ideas',
-           'audit', 'check', 'What', 'list_', 'main']
+           'way_lines', 'chat_help', 'replied', 'conversation_ids', 'went_on', 'typed_line', 'chat', 'lines_of',
+           'show_ribbon', 'interpolate', 'rows_or_texts', 'refuse_other_tokens', 'idea_record', 'trace', 'evaluate',
+           'held_out_pairs', 'audit_ideas', 'audit', 'check', 'What', 'list_', 'main']
 
 # %% ../nbs/api/72_cli.ipynb #cd5bde52
 import hashlib
@@ -52,7 +52,7 @@ class System(NamedTuple):
     recipe:str      # which `train` runs
     checkpoint:str  # which every other command loads
 
-SYSTEMS = dict(reasoner=System('latent_reasoning', 'reasoner-rules', 'reasoner-tiny'), idea=System('idea', 'idea-pairs', 'idea-tiny'))
+SYSTEMS = dict(reasoner=System('latent_reasoning', 'reasoner-rules', 'reasoner-tiny'), idea=System('idea', 'idea-pairs', 'idea-tiny'), titans=System('titans', 'titans-tiny', 'titans-tiny'))
 
 def opened(
     word:str,                              # a checkpoint, or the name of a system
@@ -294,6 +294,36 @@ def replied(
     heard.append(line)
     return [said]
 
+# %% ../nbs/api/72_cli.ipynb #2ed96abc
+def conversation_ids(
+    model,               # a causal model whose tokenizer has a chat template
+    messages:list[dict], # what was said, the user last
+)->'torch.Tensor':       # (1, n)
+    "A conversation up to the beginning of an answer"
+    import torch
+    from latent_lab.data.chat import tokenize_chat
+    if getattr(model.tokenizer, 'chat_template', None) is None: raise ValueError(f'a {type(model).__name__} with this tokenizer was not trained on conversations; it has no chat template')
+    written, asked = (model.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=more) for more in (False, True))
+    header = model.tokenizer(asked[len(written):], add_special_tokens=False)['input_ids']
+    return torch.tensor([tokenize_chat(messages, model.tokenizer)['input_ids'] + header], device=model.device)
+
+def went_on(
+    model,             # a causal model whose tokenizer has a chat template
+    line:str,          # what was typed
+    heard:list[dict],  # messages before it; two are added
+    **asked,           # as from `asked_for`
+)->list[str]:          # lines
+    "What the assistant says"
+    from latent_lab.models.idea import sampling
+    if line == '/help': return ['/new    Begin another conversation', '/help   This', 'A line is answered; an empty line or Ctrl-D ends.']
+    if line == '/new': return heard.clear() or []
+    if line.startswith('/'): raise ValueError(f'there is no {line.split()[0]}; there are /help, /new')
+    ids, asked = conversation_ids(model, [*heard, dict(role='user', content=line)]), sampling(dict(max_new_tokens=200, temperature=0, top_k=0, top_p=1.) | asked)
+    said = model.generate(ids, eos_token_id=model.tokenizer.eos_token_id, pad_token_id=model.tokenizer.pad_token_id or 0, **asked)
+    answer = model.tokenizer.decode(said[0, ids.shape[1]:], skip_special_tokens=True).strip()
+    heard += [dict(role='user', content=line), dict(role='assistant', content=answer or '...')]
+    return [answer]
+
 # %% ../nbs/api/72_cli.ipynb #c857443d
 def typed_line(
     prompt:str, # before it, in a terminal; empty if lines come from a file or a pipe
@@ -314,15 +344,18 @@ def chat(
     device:Device=None,
     backbones:Backbones=None,
 ):
-    "Write lines, and read what an idea model makes of them; an empty line or Ctrl-D ends."
+    "Write lines, and read what an idea model makes of them, or what a model of conversations answers; an empty line or Ctrl-D ends."
     import torch
-    asked, model, heard = asked_for(max_length, temperature, top_p=top_p), opened(checkpoint, other, device, backbones, only='idea'), []
+    asked, model, heard = asked_for(max_length, temperature, top_p=top_p), opened(checkpoint, other, device, backbones), []
+    answer = replied if model.config.model_type == 'idea' else went_on
+    if answer is went_on: conversation_ids(model, [dict(role='user', content='?')])      # now rather than after the first line
     with suppress(ImportError): import readline     # arrows and history, where the system has them
     prompt = '> ' if sys.stdin.isatty() else ''
-    if prompt: typer.echo('\n'.join(chat_help()))
+    if prompt: typer.echo('\n'.join(answer(model, '/help', heard)))
     torch.manual_seed(seed)
     while line := typed_line(prompt):
-        try: typer.echo('\n'.join(replied(model, line, heard, **asked)))
+        try:
+            if lines := answer(model, line, heard, **asked): typer.echo('\n'.join(lines))
         except ValueError as error: typer.echo(complaint(error), err=True)
 
 # %% ../nbs/api/72_cli.ipynb #e1ad91f8

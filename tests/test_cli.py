@@ -246,7 +246,7 @@ MISTAKES = {
     'no such idea checkpoint':  (['generate', 'idea', '--checkpoint', 'nobody', '-i', '3'], "'nobody' is no shipped checkpoint"),
     'two checkpoints':          (['generate', tiny, '--checkpoint', tiny, '-i', '3'], "two checkpoints are given, 'reasoner-tiny' and 'reasoner-tiny'"),
     'of another system':        (['generate', 'idea', '--checkpoint', tiny, '-i', '3'], "holds a LatentReasoningForCausalLM, not a model of the system 'idea', such as idea-tiny"),
-    'chat without ideas':       (['chat', tiny], "not a model of the system 'idea'"),
+    'chat without ideas':       (['chat', tiny], 'was not trained on conversations'),
     'chat idea without ideas':  (['chat', 'idea', '--checkpoint', tiny], "not a model of the system 'idea'"),
     'a way without ideas':      (between(tiny), "not a model of the system 'idea'"),
     'audit without ideas':      (['audit', tiny, '--data', 'made_dialogues'], 'there is no audit for a LatentReasoningForCausalLM'),

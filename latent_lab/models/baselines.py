@@ -132,7 +132,7 @@ def match_parameters(
         changed = copy.deepcopy(config)
         changed.intermediate_size = width
         return changed
-    low, high = count_parameters(with_width(1)), count_parameters(with_width(2))
-    width = round(1 + (target-low)/(high-low))      # the count is linear in the width
-    if width < 1: raise ValueError(f'{target:,} parameters cannot be reached: even with the narrowest feed-forward {config.model_type} has {low:,}')
+    low, high = count_parameters(with_width(2)), count_parameters(with_width(4))
+    width = round(2 + 2*(target-low)/(high-low))    # the count is linear in even widths: what is half as wide is rounded down
+    if width < 2: raise ValueError(f'{target:,} parameters cannot be reached: even with the narrowest feed-forward {config.model_type} has {low:,}')
     return with_width(width)
