@@ -147,10 +147,11 @@ def test_texts_and_mistakes(spelling, browser):
         expect(tokens).to_have_count(2)
 
         # what shades the text
-        shade = lambda: tokens.first.evaluate('token => token.style.background')
-        before = shade()
+        expect(stage.locator('.ll-shades')).to_have_text('45')                  # from four thoughts to five
+        shades = lambda: tokens.evaluate_all('tokens => tokens.map((token) => token.style.background)')
+        assert len(set(shades())) == 2
         page.get_by_label('Shade the text by').select_option('gate')
-        expect_change(shade, before, 'the shade')
+        expect(stage.locator('.ll-shades')).to_have_text('0.40.475')
         expect(page.get_by_label('Layer')).to_be_hidden()                       # there is one layer, so nothing to choose
         stage.get_by_text('As a table').click()
         expect(stage.locator('.ll-scroll tbody tr')).to_have_count(2)

@@ -8,7 +8,7 @@ function buildPonder(root) {
     error: element("div", { className: "ll-error", role: "alert", hidden: true }),
     busy: element("span", { className: "ll-busy", role: "status" }),
     layer: element("select"), color: element("select"),
-    low: element("span"), high: element("span"), scale: element("span", { className: "ll-scale" }),
+    low: element("span"), high: element("span"), most: element("span", { className: "ll-most" }), scale: element("span", { className: "ll-scale" }),
     tokens: element("div", { className: "ll-tokens", role: "listbox" }),
     said: element("p", { className: "ll-said" }),
     gutter: element("div", { className: "ll-gutter" }),
@@ -36,7 +36,7 @@ function buildPonder(root) {
     element("div", { className: "ll-choices" }, parts.layerBox, element("label", {}, "Shade the text by ", parts.color), element("span", { className: "ll-shades" }, parts.low, parts.scale, parts.high), parts.busy),
     parts.tokens, parts.said, parts.why,
     element("div", { className: "ll-chart" }, parts.gutter, parts.scroller),
-    element("p", { className: "ll-hint ll-keys" }, "Chance of stopping ", element("span", {}, "0 ", element("span", { className: "ll-scale ll-chance" }), " 1"), key("●", "stopped, sure"), key("✖", "stopped, out of thoughts"), key("┊", "not thought any more"), element("span", { textContent: "← → token · ↑ ↓ thought · Home End" })),
+    element("p", { className: "ll-hint ll-keys" }, "Chance of stopping ", element("span", {}, "0 ", element("span", { className: "ll-scale ll-chance" }), parts.most), key("●", "stopped, sure"), key("✖", "stopped, out of thoughts"), key("┊", "not thought any more"), element("span", { textContent: "← → token · ↑ ↓ thought · Home End" })),
     element("div", { className: "ll-two" },
       element("section", {}, heading("Why it stopped here"), parts.reasons, heading("One thought less, one thought more"), parts.whatIf),
       element("section", {}, heading("Its thoughts on a map"), parts.map, parts.quality)),
@@ -118,13 +118,13 @@ function drawWhatIf(place, answer, steps, waiting) {
   const was = answer.options.find((option) => option.steps === steps);
   place.replaceChildren(...answer.options.map((option) => {
     const name = option === was ? "as it was" : option.steps < steps ? "one less" : "one more";
-    const verdict = option === was ? "" : `${option.changes ? "≠ says something else" : "= says the same"}\nKL ${option.kl < 0.0005 ? "0" : option.kl.toPrecision(2)} nats`;
+    const verdict = option === was ? "" : `${option.changes ? "≠ says something else" : "= says the same"}\nKL ${option.kl < 1e-6 ? "0" : option.kl < 0.001 ? "< 0.001" : option.kl.toPrecision(2)} nats`;
     const words = option.top.map(([text, chance]) => {
       const line = element("li", {}, element("i"), element("span", { textContent: text.replaceAll(" ", "␣").replaceAll("\n", "↵") || "∅", dir: "auto" }), element("b", { textContent: `${(100 * chance).toFixed(chance < 0.0995 ? 1 : 0)} %` }));
       line.firstChild.style.width = `${100 * chance}%`;
       return line;
     });
-    return element("div", { className: `ll-option${option.changes ? " ll-changes" : ""}${option === was ? " ll-was" : ""}` }, element("h5", {}, `${thoughts(option.steps)}`, element("small", { textContent: name })), element("p", { textContent: verdict }), element("ol", {}, ...words));
+    return element("div", { className: `ll-option${option.changes ? " ll-changes" : ""}${option === was ? " ll-was" : ""}` }, element("h5", {}, `${thoughts(option.steps)}`, element("small", { textContent: name })), element("p", { textContent: verdict, title: "KL: how far the chances of the next token are from those that were, in nats" }), element("ol", {}, ...words));
   }));
 }
 
@@ -252,6 +252,7 @@ export function mount(root, Plotly, tell = null) {
     parts.layer.value = layerNumber;
     parts.color.value = color;
     shadeText(parts, frame, shown, color, tokens);
+    parts.most.textContent = ` ${shown.brightest}`;
     drawVerdict(parts, shown.meaning);
     if (parts.details.open) fillTable(parts.table, shown.columns, shown.rows);
     else parts.table.replaceChildren();

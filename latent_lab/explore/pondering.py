@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['made_config', 'DRIVES', 'REASONS', 'COLORS', 'shades', 'most_tokens', 'trace_only', 'saved_only', 'made_thoughts',
            'pondering_trace', 'Words', 'Spelling', 'Speller', 'config_of', 'layer_names', 'check_thoughts', 'Pondering',
-           'reasons', 'pondering', 'count', 'why_here', 'said_of', 'token_axis', 'heat_traces', 'style_tokens',
-           'ponder_heatmap', 'profile_rows', 'in_rows', 'draw_profile', 'halting_profile', 'memory_profile',
-           'draw_pondering', 'thought_map', 'thought_places', 'draw_thoughts', 'apart_from', 'agreement', 'dealt_again',
-           'reason_columns', 'PonderReasons', 'against_chance', 'reason_table', 'position_share', 'word_share',
-           'verdict_of', 'say_verdict', 'pondering_against', 'told_to_stop', 'next_chances', 'Thought',
-           'another_thought', 'PonderView', 'fitting', 'shade_of', 'text_shades', 'table_rows', 'layer_frame',
-           'PonderAtlas', 'verdict_rows', 'describe_pondering', 'ponder_frame', 'still_ponder', 'PonderState',
-           'PonderStage', 'longest', 'PonderExploration', 'Ponder', 'ponder_controls', 'PonderWiring', 'PonderServing',
-           'PonderExplorer']
+           'reasons', 'pondering', 'count', 'why_here', 'said_of', 'token_axis', 'brightest', 'heat_traces',
+           'style_tokens', 'ponder_heatmap', 'profile_rows', 'in_rows', 'draw_profile', 'halting_profile',
+           'memory_profile', 'draw_pondering', 'thought_map', 'thought_places', 'draw_thoughts', 'apart_from',
+           'agreement', 'dealt_again', 'reason_columns', 'PonderReasons', 'against_chance', 'reason_table',
+           'position_share', 'word_share', 'verdict_of', 'say_verdict', 'pondering_against', 'told_to_stop',
+           'next_chances', 'Thought', 'another_thought', 'each_otherwise', 'PonderView', 'fitting', 'shade_of',
+           'text_shades', 'table_rows', 'layer_frame', 'PonderAtlas', 'verdict_rows', 'describe_pondering',
+           'ponder_frame', 'still_ponder', 'PonderState', 'PonderStage', 'longest', 'PonderExploration', 'Ponder',
+           'ponder_controls', 'PonderWiring', 'PonderServing', 'PonderExplorer']
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #600c0a26
 import html
@@ -115,7 +115,7 @@ class Spelling:
         chances[Words.letters.find(text[min(steps, len(text))-1])] += .8
         return chances
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #f0eb9969
+# %% ../../nbs/api/66_explore.pondering.ipynb #203dccbe
 class Speller(Spelling):
     "The toy with the two ways in which an explorer asks a model"
     def think(self, texts:str, progress:bool=False)->xr.Dataset:
@@ -128,10 +128,10 @@ class Speller(Spelling):
         return xr.Dataset(made_thoughts(steps, self.most, ids) | heard | dict(nll=(pair, nll), mask=(pair, np.ones(ids.shape, bool))),
                           dict(token_id=(pair, ids), token_text=(pair, [texts.split()]), length=('example', [ids.shape[1]])), about)
 
-    def __call__(self, input_ids, stop_after, logits_to_keep:int=1):
-        "What it expects after the last word of each row, told where to stop; 0: as it likes"
-        ids, told = input_ids[:, -1].tolist(), stop_after[:, -1].flatten().tolist()
-        return SimpleNamespace(logits=np.log([[self.expects(i, k or self.steps([i])[0])] for i, k in zip(ids, told)]))
+    def __call__(self, input_ids, stop_after, logits_to_keep:int=0):
+        "What it expects after each word, told where to stop; 0: as it likes"
+        ids, told = input_ids[:, -logits_to_keep:].tolist(), stop_after[:, -logits_to_keep:, 0].tolist()
+        return SimpleNamespace(logits=np.log([[self.expects(i, k or self.steps([i])[0]) for i, k in zip(*row)] for row in zip(ids, told)]))
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #3c37b499
 def config_of(
@@ -225,7 +225,7 @@ def said_of(
     facts = [f'{names[name]} {format_value(float(np.mean(values[i])))}' for name, values in p.measures.items() if name in names]
     return ' · '.join([f'“{p.texts[i]}” at {p.positions[i]}', f'{count(p.steps[i])}, {"ran out" if p.ran_out[i] else "sure"}', *facts])
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #eb92c2a3
+# %% ../../nbs/api/66_explore.pondering.ipynb #e3096784
 def token_axis(
     p:Pondering,  # whose tokens
     most:int=48,  # more than these are numbered
@@ -235,6 +235,12 @@ def token_axis(
     named = dict(tickvals=list(range(m)), ticktext=[html.escape(t) for t in p.texts], tickangle=-60) if m <= most else {}
     return dict(range=[-.5, m-.5], title_text='' if named else 'token', **named)
 
+def brightest(
+    p:Pondering, # how it was thought about
+)->float:        # a tenth above all chances, for the scale of colours
+    "Where the scale of chances ends"
+    return float(np.ceil(10*float(np.nanmax(p.chance, initial=.1))-1e-4)/10)
+
 def heat_traces(
     p:Pondering, # how it was thought about
 )->list:         # of plotly
@@ -242,7 +248,7 @@ def heat_traces(
     m, most = p.chance.shape
     x, bar = np.arange(m), dict(title=dict(text='chance of stopping', side='right', font_size=12), thickness=10, outlinewidth=0, tickfont_size=11, nticks=6, x=1.01)
     texts = np.tile(np.array([html.escape(t) for t in p.texts], dtype=object), (most, 1))
-    heat = go.Heatmap(x=x, y=np.arange(1, most+1), z=p.chance.T.round(4), zmin=0, zmax=1, colorscale=amounts, colorbar=bar, customdata=texts, xgap=.5, ygap=1, name='chance',
+    heat = go.Heatmap(x=x, y=np.arange(1, most+1), z=p.chance.T.round(4), zmin=0, zmax=brightest(p), colorscale=amounts, colorbar=bar, customdata=texts, xgap=.5, ygap=1, name='chance',
                       hoverongaps=False, hovertemplate='<b>%{customdata}</b> at %{x}, thought %{y}<br>chance of stopping %{z:.3f}<extra></extra>')
     gap = np.full(m, np.nan)
     after, look = p.steps < most, dict(hoverinfo='skip', legendgroup='stops')
@@ -373,7 +379,7 @@ def thought_places(
     there = np.isfinite(p.chance)
     return np.split(projector.transform(p.states[there]), there.sum(1).cumsum()[:-1])
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #902c92e6
+# %% ../../nbs/api/66_explore.pondering.ipynb #d4465987
 def draw_thoughts(
     p:Pondering,                # how it was thought about
     projector:Projector|None,   # the map
@@ -387,7 +393,7 @@ def draw_thoughts(
     text = [f'<b>{html.escape(t)}</b> at {at}, {count(n)}' for t, at, n in zip(p.texts, p.positions, p.steps)]
     look, hot = dict(showlegend=False, hoverinfo='skip'), palette[5]
     dots = scatter(ends, mode='markers', name='last thoughts', text=text, showlegend=False, hovertemplate='%{text}<extra></extra>',
-                   marker=dict(size=7, color=p.steps, cmin=1, cmax=p.chance.shape[1], colorscale=amounts, line=dict(width=.6, color='rgba(128,128,128,.7)')))
+                   opacity=.55, marker=dict(size=6, color=p.steps, colorscale=amounts, line=dict(width=.6, color='rgba(128,128,128,.7)')))
     path = [scatter(here, mode='lines', name='path', line=dict(color=hot, width=2), **look),
             scatter(here, mode='markers+text', name='thoughts', text=[str(k+1) for k in range(len(here))], textposition='top center', textfont=dict(color=hot, size=12), marker=dict(size=7, color=hot), **look),
             scatter(here[thought:thought+1], mode='markers', name='now', marker=dict(size=17, symbol='circle-open', color=hot, line=dict(width=3, color=hot)), **look)]
@@ -541,7 +547,7 @@ def pondering_against(
     verdict = verdict_of(columns, table)
     return PonderReasons(table, verdict, say_verdict(verdict, columns, table), len(columns))
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #dc8ce063
+# %% ../../nbs/api/66_explore.pondering.ipynb #34a24467
 def told_to_stop(
     token:int,          # which of the tokens; the last that is read
     layer:int,          # one of the layers that think
@@ -556,15 +562,17 @@ def told_to_stop(
 
 def next_chances(
     model,                       # takes `stop_after`
-    ids:Int[np.ndarray, 'n'],    # tokens up to the one that is asked about
+    ids:Int[np.ndarray, 'n'],    # tokens, the same in each row
     told,                        # from `told_to_stop`
+    where:Sequence[int]|None=None, # after which token, one for each row; by default the last
 )->Float[np.ndarray, 'rows v']:  # log-chances of what comes next
     "What a model would say next, told where to stop"
     import torch
     device = getattr(model, 'device', 'cpu')
     with _listening(model) if hasattr(model, 'modules') else nullcontext():
-        logits = model(torch.tensor(ids, device=device).expand(len(told), -1), stop_after=told.to(device), logits_to_keep=1).logits
-    return torch.log_softmax(torch.as_tensor(logits)[:, -1].float(), -1).cpu().numpy()
+        logits = torch.as_tensor(model(torch.tensor(ids, device=device).expand(len(told), -1), stop_after=told.to(device), logits_to_keep=1 if where is None else 0).logits)
+    kept = logits[:, -1] if where is None else logits[torch.arange(len(told)), torch.tensor(where)]
+    return torch.log_softmax(kept.float(), -1).cpu().numpy()
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #169bc288
 class Thought(NamedTuple):
@@ -591,6 +599,27 @@ def another_thought(
     best = np.argsort(-logs, axis=1, kind='stable')[:, :top]
     return [Thought(k, [(text(i), float(np.exp(log[i]))) for i in likely], max(0., float((np.exp(was)*(was-log)).sum())), bool(log.argmax() != was.argmax())) for k, log, likely in zip(options, logs, best)]
 
+# %% ../../nbs/api/66_explore.pondering.ipynb #4b9490d0
+def each_otherwise(
+    model,                      # takes `stop_after`, and has a `tokenizer`
+    ids:Int[np.ndarray, 'n'],   # the text
+    steps:Int[np.ndarray, 'n'], # thoughts about each token
+    by:int=-1,                  # how many more
+    layer:int=0,                # in which of the layers that think
+    layers:int=1,               # how many of them there are
+    rows:int=16,                # tokens asked about in one batch
+)->pd.DataFrame:                # `said` and `would`, the likeliest next tokens, `kl` and `changes`; nothing where no thought would be left
+    "What every token would have made be said, had it alone thought otherwise"
+    text = lambda i: model.tokenizer.decode([int(i)])
+    asked, found = np.flatnonzero(steps+by > 0), {}
+    for tokens in (asked[i:i+rows].tolist() for i in range(0, len(asked), rows)):
+        told = told_to_stop(tokens[-1], layer, layers, [0]*(len(tokens)+1))
+        for row, token in enumerate(tokens): told[row, token, layer] = int(steps[token])+by
+        logs = next_chances(model, ids[:tokens[-1]+1], told[:-1], tokens)
+        was = next_chances(model, ids[:tokens[-1]+1], told[-1:].expand(len(tokens), -1, -1), tokens)
+        for token, a, b in zip(tokens, was, logs): found[token] = (text(a.argmax()), text(b.argmax()), max(0., float((np.exp(a)*(a-b)).sum())), bool(a.argmax() != b.argmax()))
+    return pd.DataFrame.from_dict(found, orient='index', columns=['said', 'would', 'kl', 'changes'])
+
 # %% ../../nbs/api/66_explore.pondering.ipynb #9de38835
 COLORS = {'thoughts': 'thoughts', 'chance': 'chance of stopping at once', 'gate': 'gate', 'surprise': "memory's surprise", 'write': "memory's writes", 'nll': 'surprisal'}
 
@@ -616,7 +645,7 @@ def fitting(
     color = view.color if view.color in ('thoughts', 'chance', *p.measures) else 'thoughts'
     return replace(view, example=example, layer=layer, position=position, thought=int(max(0, min(view.thought, most))), color=color)
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #6102e78d
+# %% ../../nbs/api/66_explore.pondering.ipynb #09313652
 shades = sample_colorscale(amounts, np.linspace(0, 1, 64).tolist())
 
 def shade_of(
@@ -625,20 +654,20 @@ def shade_of(
     high:float|None=None,          # the brightest
 )->dict:                           # ready for JSON
     "A value for each token as one of 64 shades"
-    values, known = np.asarray(values, float), np.isfinite(values)
-    low, high = (b if b is not None else float(f(values[known])) if known.any() else 0. for b, f in ((low, np.min), (high, np.max)))
+    values, known = np.asarray(values), np.isfinite(values)
+    low, high = (b if b is not None else f(values[known]).item() if known.any() else 0. for b, f in ((low, np.min), (high, np.max)))
     share = (np.where(known, values, low)-low)/((high-low) or 1.)
-    return dict(low=format_value(float(low)), high=format_value(float(high)), shades=np.where(known, (63*share.clip(0, 1)).round(), -1).astype(int).tolist())
+    return dict(low=format_value(low), high=format_value(high), shades=np.where(known, (63*share.clip(0, 1)).round(), -1).astype(int).tolist())
 
 def text_shades(
     p:Pondering, # how it was thought about
 )->dict:         # name -> label and shades
     "All that the text can be shaded by"
-    chosen = {'thoughts': shade_of(p.steps, 1, p.chance.shape[1]), 'chance': shade_of(p.chance[:, 0], 0, 1)}
+    chosen = {'thoughts': shade_of(p.steps), 'chance': shade_of(p.chance[:, 0], 0)}
     chosen |= {name: shade_of(p.measures[name] if p.measures[name].ndim == 1 else p.measures[name].mean(1)) for name in COLORS if name in p.measures}
     return {name: dict(label=COLORS[name], **chosen[name]) for name in chosen}
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #f8183511
+# %% ../../nbs/api/66_explore.pondering.ipynb #6229d9df
 def table_rows(
     p:Pondering, # how it was thought about
 )->tuple[list[str], list[list[str]]]: # names of the columns, and the rows
@@ -658,7 +687,7 @@ def layer_frame(
     places, numbers = thought_places(p, projector), np.stack([p.chance, p.total, p.left, p.margin], 2).round(4)
     columns, rows = table_rows(p)
     return dict(figure=draw_pondering(trace, p) if len(p.steps) else empty_figure('', 'Nothing was recorded.'), map=draw_thoughts(p, projector, places), places=[np.round(place, 4).tolist() for place in places],
-                quality=describe_quality(projector) if projector else '', steps=p.steps.tolist(), ran_out=p.ran_out.tolist(), colors=text_shades(p), columns=columns, rows=rows,
+                quality=describe_quality(projector) if projector else '', steps=p.steps.tolist(), ran_out=p.ran_out.tolist(), brightest=f'{brightest(p):g}', colors=text_shades(p), columns=columns, rows=rows,
                 reasons=[numbers[i, :n].tolist() for i, n in enumerate(p.steps)], why=[why_here(p, i) for i in range(len(p.steps))], said=[said_of(p, i) for i in range(len(p.steps))])
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #9a955e60
@@ -789,7 +818,7 @@ class PonderExploration(Portable):
         "Chances, thoughts, gate and memory of the present layer"
         return draw_pondering(self.trace, pondering(self.trace, self.view.example, self.view.layer))
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #59e6c77b
+# %% ../../nbs/api/66_explore.pondering.ipynb #1ffb378c
 class Ponder(PonderExploration):
     "An exploration that can be asked, told and taken away"
     def ask_about(self,
@@ -797,7 +826,7 @@ class Ponder(PonderExploration):
         layer:int|None=None,    # one of the layers that think
     )->list[Thought]:
         "What one thought less or more about a token would have changed"
-        if self.model is None: raise ValueError('this is a trace; to ask what another thought would have changed, give the model and its text')
+        if self.model is None: raise ValueError(trace_only)
         view = replace(self.view, **{k: v for k, v in dict(position=position, layer=layer).items() if v is not None})
         p, started = pondering(self.trace, view.example, view.layer), time.perf_counter()
         if not 0 <= view.position < len(p.steps): raise ValueError(f'`position={view.position}`: this text has {len(p.steps)} tokens, counted from 0')
@@ -805,6 +834,16 @@ class Ponder(PonderExploration):
         options = another_thought(self.model, ids, int(p.positions[view.position]), int(p.steps[view.position]), view.layer, self.trace.sizes.get('reasoning_layer', 1))
         self.answers[f'{view.example}/{view.layer}:{view.position}'] = dict(seconds=round(time.perf_counter()-started, 4), options=[option._asdict() for option in options])
         return options
+
+    def what_if(self,
+        by:int=-1, # how many thoughts more
+    )->pd.DataFrame:
+        "For each token of the present text and layer, what it would have made be said had it alone thought otherwise"
+        if self.model is None: raise ValueError(trace_only)
+        p, view = pondering(self.trace, self.view.example, self.view.layer), self.view
+        ids = self.trace.token_id.isel(example=view.example).values[p.positions]
+        found = each_otherwise(self.model, ids, p.steps, by, view.layer, self.trace.sizes.get('reasoning_layer', 1))
+        return pd.DataFrame(dict(token=p.texts, thoughts=p.steps)).join(found)
 
     def describe(self)->str:
         "The picture, the present token and why it stopped, in words"
