@@ -66,7 +66,7 @@ class HaltingRule(nn.Module):
 def _dense(step, h, rule, mask, keep):
     "Every thought for every token, masked"
     h, running = torch.where(mask[..., None], h, 0.), mask
-    looks = not torch.compiler.is_compiling() and not (h.is_cuda and torch.is_grad_enabled())   # on a GPU, looking whether all have stopped means waiting; in training some go on anyway
+    looks = not torch.compiler.is_compiling() and (h.device.type == 'cpu' or not torch.is_grad_enabled())   # on a GPU, looking whether all have stopped means waiting; in training some go on anyway
     total, steps = widen(torch.zeros_like(h[..., 0])), torch.zeros_like(mask, dtype=torch.long)
     out, remainder, halts, weights, states = widen(torch.zeros_like(h)), total, [], [], []
     for k in range(1, rule.max_steps+1):
