@@ -335,7 +335,8 @@ def chat_documents(data:dict, seed:int)->tuple[list[dict], list[dict]]:
     found = [document for source in data['sources'].values() for document in source_documents(source)] if data['sources'] else list(load_chat(data['source'], num_rows=data['num_rows'], seed=seed))
     found = [found[i] for i in np.random.default_rng(seed).permutation(len(found))]
     held_out = list(load_chat(data['held_out'], num_rows=data['eval_rows'], seed=seed)) if data['held_out'] else found[:data['eval_rows']]
-    training = [document for document in found if document not in held_out][:data['num_rows']]
+    asked = set(map(json.dumps, held_out))
+    training = [document for document in found if json.dumps(document) not in asked][:data['num_rows']]
     if not training or not held_out: raise ValueError(f'there are {len(found)} conversations and texts, and `data.eval_rows` is {data["eval_rows"]}: nothing is left to learn from')
     return training, held_out
 
