@@ -26,7 +26,7 @@ SMALL = {'model.attn_dim': 16, 'model.num_attention_heads': 2, 'model.memory_hea
 
 def titans(recipe, options, seed=0, **settings):
     "Words of a command; small ones if that is asked for"
-    small = SMALL | (dict.fromkeys(['data.num_rows'], 60) if recipe == 'titans-tasks' else {'data.length': 128, 'data.vocabulary': 300, 'data.num_rows': 20, 'data.eval_rows': 2, 'training.eval_steps': 4})
+    small = SMALL | (dict.fromkeys(['data.num_rows'], 60) if recipe == 'titans-tasks' else {'data.length': 128, 'data.vocabulary': 300, 'data.num_rows': 20, 'data.eval_rows': 2, 'training.eval_steps': 2})
     settings = {name.replace('__', '.'): value for name, value in settings.items()} | (small if options.small else {})
     return command(recipe, seed, **{name.replace('.', '__'): value for name, value in settings.items()})
 
