@@ -6,7 +6,7 @@
 
 `train` runs one `latent-lab train ...` command a run; runs that are finished are skipped, so a stopped suite goes on where it was. `gather` puts everything that was measured in `OUTPUT/runs.json`.
 `--chats` is a file of conversations (`messages`), `sources.json` holds the setting `data.sources`: files by name. `big` trains 122 M parameters twice: once in one go, and once killed in the middle and
-taken up again; `gather` says how far the two are apart. `--small` makes every run tiny, to try on a processor that nothing fails: its figures mean nothing.
+taken up again; `gather` says how far the two are apart. `--small` makes every run tiny, of one seed, to try on a processor that nothing fails: its figures mean nothing.
 """
 import argparse
 import json
@@ -19,19 +19,21 @@ from reasoner_runs import gather, start, train
 
 SEEDS = 0, 1, 2
 
+def seeds(options): return SEEDS[:1] if options.small else SEEDS
+
 SMALL = {'model.attn_dim': 16, 'model.num_attention_heads': 2, 'model.memory_heads': 1, 'model.max_thoughts': 3, 'model.inner': 'gru', 'data.steps': 4, 'data.eval_rows': 12, 'training.per_device_train_batch_size': 4,
          'training.per_device_eval_batch_size': 4, 'training.logging_steps': 2, 'training.save_steps': 2, 'training.disable_tqdm': True, 'training.bf16': False, 'evaluation.num_rows': 4, 'evaluation.alarm': 2}
 
 def titans(recipe, options, seed=0, **settings):
     "Words of a command; small ones if that is asked for"
-    small = SMALL | (dict.fromkeys(['data.num_rows'], 60) if recipe == 'titans-tasks' else {'data.length': 32, 'data.vocabulary': 300, 'data.num_rows': 40, 'training.eval_steps': 2})
+    small = SMALL | (dict.fromkeys(['data.num_rows'], 60) if recipe == 'titans-tasks' else {'data.length': 128, 'data.vocabulary': 300, 'data.num_rows': 20, 'data.eval_rows': 2, 'training.eval_steps': 2})
     settings = {name.replace('__', '.'): value for name, value in settings.items()} | (small if options.small else {})
     return command(recipe, seed, **{name.replace('.', '__'): value for name, value in settings.items()})
 
 def tasks(options):
     "Each task with thoughts that end by themselves, and with as many as there may be"
     kinds = dict(act={}, fixed=dict(model__halting='fixed'))
-    return {f'tasks/{task}/{kind}/seed{seed}': titans('titans-tasks', options, seed, data__task=task, **change) for task in ('addition', 'listops', 'maze') for kind, change in kinds.items() for seed in SEEDS}
+    return {f'tasks/{task}/{kind}/seed{seed}': titans('titans-tasks', options, seed, data__task=task, **change) for task in ('addition', 'listops', 'maze') for kind, change in kinds.items() for seed in seeds(options)}
 
 def chat(options):
     "Conversations with one part left out at a time, all equal in parameters"
@@ -39,11 +41,8 @@ def chat(options):
     small = changed(titans_chat(), {name: value for name, value in SMALL.items() if name.startswith('model.')}) if options.small else titans_chat()
     runs = {}
     for name, recipe in ablations(small).items():
-        change = {f'model__{part}': value for part, value in recipe.model.items() if part == 'match' or value != small.model.get(part, 'not there')}
-        for seed in SEEDS:
-            words = titans('titans-chat', options, seed, data__source=options.chats, **change)
-            runs[f'chat/{name.replace(" ", "-")}/seed{seed}'] = [word for pair in zip(words[3::2], words[4::2]) if not (options.small and name == 'no halting' and pair[1] == 'model.max_thoughts=3') for word in pair]
-            runs[f'chat/{name.replace(" ", "-")}/seed{seed}'] = words[:3] + runs[f'chat/{name.replace(" ", "-")}/seed{seed}']
+        change = {f'model__{part}': value for part, value in recipe.model.items() if value != small.model.get(part, 'not there')}
+        runs |= {f'chat/{name.replace(" ", "-")}/seed{seed}': titans('titans-chat', options, seed, data__source=options.chats, **change) for seed in seeds(options)}
     return runs
 
 def tiny(options):
@@ -120,7 +119,7 @@ def main():
     parser.add_argument('--gpus', nargs='+', default=['0'])
     parser.add_argument('--per-gpu', type=int, default=5, help='runs at once on each GPU')
     parser.add_argument('--seconds', type=float, default=1e9, help='stop what is not done by then')
-    parser.add_argument('--small', action='store_true', help='tiny models and four steps each: tries that everything runs, measures nothing')
+    parser.add_argument('--small', action='store_true', help='tiny models, four steps each, one seed: tries that everything runs, measures nothing')
     parser.add_argument('--output', type=Path, default=Path('titans_runs'))
     options = parser.parse_args()
     if unknown := set(options.suites)-set(SUITES): parser.error(f'there are no suites {", ".join(sorted(unknown))}; there are {", ".join(SUITES)}')

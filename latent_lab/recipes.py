@@ -335,7 +335,8 @@ def chat_documents(data:dict, seed:int)->tuple[list[dict], list[dict]]:
     found = [document for source in data['sources'].values() for document in source_documents(source)] if data['sources'] else list(load_chat(data['source'], num_rows=data['num_rows'], seed=seed))
     found = [found[i] for i in np.random.default_rng(seed).permutation(len(found))]
     held_out = list(load_chat(data['held_out'], num_rows=data['eval_rows'], seed=seed)) if data['held_out'] else found[:data['eval_rows']]
-    training = [document for document in found if document not in held_out][:data['num_rows']]
+    asked = set(map(json.dumps, held_out))
+    training = [document for document in found if json.dumps(document) not in asked][:data['num_rows']]
     if not training or not held_out: raise ValueError(f'there are {len(found)} conversations and texts, and `data.eval_rows` is {data["eval_rows"]}: nothing is left to learn from')
     return training, held_out
 
@@ -454,20 +455,21 @@ def run(
     trainer.train(resume_from_checkpoint=resume or None)
     figures = after()
     seconds = time.time()-start
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if trainer.is_fsdp_enabled else None      # each process holds a share
     first = trainer.is_world_process_zero()      # of several processes, one writes
-    if first: save(model, recipe, output)
+    if first: save(model, recipe, output, weights)
     figures |= dict(parameters=model.num_parameters(), eval_loss=trainer.evaluate()['eval_loss'], seconds=seconds) | judge()
     if first: (output/'result.json').write_text(json.dumps(dict(figures=figures, hardware=hardware(), log=trainer.state.log_history), indent=1))
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
     return figures
 
-def save(model, recipe:Recipe, output:Path):
+def save(model, recipe:Recipe, output:Path, weights:dict|None=None):
     "Leave a folder that `hub.load` reads"
     from latent_lab.train.trainer import no_bars
     from safetensors import SafetensorError
     try:
-        with no_bars(): model.save_pretrained(output)
+        with no_bars(): model.save_pretrained(output, **({} if weights is None else dict(state_dict=weights)))
     except SafetensorError as error: raise OSError(f'could not write the trained model to {output}: {error}; its last checkpoint is whole, and `resume` goes on from there') from error
     model.tokenizer.save_pretrained(output)
     (output/'recipe.json').write_text(recipe.to_json())

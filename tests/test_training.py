@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+root = Path(__file__).resolve().parents[1]
+
 # Children are forked from one server that has imported everything, so that each starts in milliseconds.
 processes = get_context('forkserver')
-processes.set_forkserver_preload(['latent_lab.train.trainer', 'transformers.models.gpt2.modeling_gpt2'])
+processes.set_forkserver_preload(['latent_lab.train.trainer', 'latent_lab.models.titans', 'latent_lab.data.chat', 'transformers.models.gpt2.modeling_gpt2'])
 
 
 def rows(num_rows=50):
@@ -38,13 +40,29 @@ def two_part_model(dropout):
                               resid_pdrop=dropout, embd_pdrop=dropout, attn_pdrop=dropout))
 
 
-def train(folder, resume=None, dropout=0.1, callbacks=(), **settings):
+def packed_rows():
+    "Texts of 6 to 10 tokens, several to a row of 24"
+    from latent_lab.data.chat import pack_chats
+    return pack_chats([dict(input_ids=row['input_ids'], labels=row['input_ids']) for row in rows(100)], 24)
+
+
+def thinking_model():
+    import torch
+    from latent_lab.models.titans import TitansConfig, TitansForCausalLM
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    return TitansForCausalLM(TitansConfig(vocab_size=20, attn_dim=16, num_attention_heads=2, dropout=0., chunk_size=16, memory_chunk_size=4, memory_block_size=8, max_thoughts=4))
+
+
+def train(folder, resume=None, dropout=0.1, callbacks=(), packed=False, **settings):
     "Two passes, 13 batches each, three a step: the last step of a pass has one batch alone"
     from latent_lab.train.trainer import LatentArguments, LatentTrainer
     from transformers.trainer_callback import PrinterCallback
     standard = dict(per_device_train_batch_size=4, gradient_accumulation_steps=3, num_train_epochs=2, logging_steps=2, save_steps=3,
                     eval_strategy='steps', eval_steps=5, metric_for_best_model='loss', use_cpu=True, disable_tqdm=True)
-    trainer = LatentTrainer(two_part_model(dropout), LatentArguments(str(folder), **(standard | settings)), train_dataset=rows(), eval_dataset=rows(7), callbacks=list(callbacks))
+    model, data = (thinking_model(), packed_rows()) if packed else (two_part_model(dropout), rows())
+    held_out = data.select(range(7)) if packed else rows(7)
+    trainer = LatentTrainer(model, LatentArguments(str(folder), **(standard | settings)), train_dataset=data, eval_dataset=held_out, callbacks=list(callbacks))
     trainer.pop_callback(PrinterCallback)
     try: trainer.train(resume_from_checkpoint=resume)
     except Exception as error:
@@ -116,17 +134,30 @@ def free_port():
         return s.getsockname()[1]
 
 
-def test_two_processes_give_the_losses_of_one(tmp_path):
-    "The very same script under `accelerate launch`, each process with half of every batch"
-    assert in_child(train, tmp_path/'one', dropout=0., gradient_accumulation_steps=2) == 0
-    command = [sys.executable, '-m', 'accelerate.commands.launch', '--multi_gpu', '--num_processes=2', '--num_machines=1', '--mixed_precision=no', '--dynamo_backend=no',
-               f'--main_process_port={free_port()}', __file__, str(tmp_path/'two')]
+def launch(folder, *options, packed=False):
+    "This very script under `accelerate launch`: two processes, each with half of every batch"
+    command = [sys.executable, '-m', 'accelerate.commands.launch', *options, f'--main_process_port={free_port()}', __file__, str(folder), *['packed']*packed]
     ran = subprocess.run(command, env=os.environ | dict(OMP_NUM_THREADS='1'), capture_output=True, text=True, timeout=120)
-    assert ran.returncode == 0, (tmp_path/'two.error').read_text() if (tmp_path/'two.error').exists() else ran.stderr[-3000:]
-    one, two = (json.loads((tmp_path/f'{name}.json').read_text()) for name in ('one', 'two'))
+    assert ran.returncode == 0, Path(f'{folder}.error').read_text() if Path(f'{folder}.error').exists() else ran.stderr[-3000:]
+    return json.loads(Path(f'{folder}.json').read_text())
+
+
+def test_two_processes_give_the_losses_of_one(tmp_path):
+    assert in_child(train, tmp_path/'one', dropout=0., gradient_accumulation_steps=2) == 0
+    two = launch(tmp_path/'two', '--multi_gpu', '--num_processes=2', '--num_machines=1', '--mixed_precision=no', '--dynamo_backend=no')
+    one = json.loads((tmp_path/'one.json').read_text())
     assert len(one) == len(two) and {'loss', 'lm', 'loud'} <= set(two[0])
     for a, b in zip(one, two): assert a == pytest.approx(b, rel=1e-4, abs=1e-6)
     assert complete(tmp_path/'two') == complete(tmp_path/'one')
+
+
+def test_two_processes_give_the_losses_of_one_on_packed_rows(tmp_path):
+    "Titans, with the settings that a user is given: two rows at a time are what each process reads, so one process reads as many pieces as both"
+    assert in_child(train, tmp_path/'one', packed=True, per_device_train_batch_size=2, per_device_eval_batch_size=2, gradient_accumulation_steps=4) == 0
+    two = launch(tmp_path/'two', f'--config_file={root/"configs"/"accelerate_ddp.yaml"}', packed=True)
+    one = json.loads((tmp_path/'one.json').read_text())
+    assert len(one) == len(two) and {'loss', 'lm', 'world', 'ponder', 'ponder_steps', 'gate'} <= set(two[0])
+    for a, b in zip(one, two): assert a == pytest.approx(b, rel=1e-4, abs=1e-6)
 
 
 def train_within_small_files(folder, **settings):
@@ -168,4 +199,6 @@ def test_a_file_that_cannot_be_written_to_its_end_is_the_same(tmp_path):
     one_line_and_nothing_lost(tmp_path/'run', (tmp_path/'run.error').read_text())
 
 
-if __name__ == '__main__': train(Path(sys.argv[1]), dropout=0., per_device_train_batch_size=2, gradient_accumulation_steps=2)
+if __name__ == '__main__':
+    how = dict(packed=True, per_device_eval_batch_size=2) if 'packed' in sys.argv else {}
+    train(Path(sys.argv[1]), dropout=0., per_device_train_batch_size=2, gradient_accumulation_steps=2, **how)

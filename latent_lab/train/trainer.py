@@ -210,12 +210,13 @@ def score_once(
     inputs:dict[str, Tensor], # a batch of the last round
     remainder:int,            # rows of the data in that round, over all processes
     place:int,                # rows of that round that other processes hold before these
-)->dict[str, Tensor]:         # the same batch; rows that only fill it up have no labels
+)->dict[str, Tensor]:         # the same batch; rows that only fill it up have no labels, and no documents
     "Take the labels out of rows that were read before"
     labels = inputs.get('labels')
     if labels is None or remainder <= 0: return inputs
     filling = torch.arange(len(labels), device=labels.device) >= remainder - place
-    return {**inputs, 'labels': labels.masked_fill(filling[:, None], -100)}
+    nothing = dict(labels=-100, document=0)
+    return inputs | {name: inputs[name].masked_fill(filling[:, None], value) for name, value in nothing.items() if name in inputs}
 
 # %% ../../nbs/api/50_train.trainer.ipynb #afb921b1
 class EvaluatedTrainer(LoggedTrainer):
