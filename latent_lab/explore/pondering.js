@@ -36,7 +36,7 @@ function buildPonder(root) {
     element("div", { className: "ll-choices" }, parts.layerBox, element("label", {}, "Shade the text by ", parts.color), element("span", { className: "ll-shades" }, parts.low, parts.scale, parts.high), parts.busy),
     parts.tokens, parts.said, parts.why,
     element("div", { className: "ll-chart" }, parts.gutter, parts.scroller),
-    element("p", { className: "ll-hint ll-keys" }, "Chance of stopping ", element("span", {}, "0 ", element("span", { className: "ll-scale ll-chance" }), parts.most), key("●", "stopped, sure"), key("✖", "stopped, out of thoughts"), key("┊", "not thought any more"), element("span", { textContent: "← → token · ↑ ↓ thought · Home End" })),
+    element("p", { className: "ll-hint ll-keys" }, "Chance of stopping ", element("span", {}, "0 ", element("span", { className: "ll-scale ll-chance" }), parts.most), key("●", "stopped, sure"), key("✖", "ran out"), key("┊", "not thought"), element("span", { textContent: "← → token · ↑ ↓ thought · Home, End" })),
     element("div", { className: "ll-two" },
       element("section", {}, heading("Why it stopped here"), parts.reasons, heading("One thought less, one thought more"), parts.whatIf),
       element("section", {}, heading("Its thoughts on a map"), parts.map, parts.quality)),
