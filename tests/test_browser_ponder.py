@@ -175,7 +175,8 @@ def test_busy_kernel(spelling, browser):
         expect(stage.locator('.ll-option h5').first).to_contain_text('2 thoughts')
 
 
-def test_snapshot(tmp_path, browser):
+@pytest.mark.parametrize('width', [1200, 390])
+def test_snapshot(tmp_path, browser, width):
     "One file: opened from the disk it asks for nothing, selection and layers work, and it knows the answers that were asked for"
     ponder = Ponder(Speller(), 'the </script><img/src=x/onerror=alert(1)> house', position=2)
     ponder.ask_about()
@@ -193,6 +194,7 @@ def test_snapshot(tmp_path, browser):
         expect(stage.locator('.ll-option')).to_have_count(3)
         assert page.locator('.ll-stage img').count() == 0
 
+        page.set_viewport_size(dict(width=width, height=900))
         page.goto(files[1].as_uri())
         stage = ready(page)
         thoughts = lambda: stage.locator('.ll-reasons tbody tr').count()
@@ -205,5 +207,6 @@ def test_snapshot(tmp_path, browser):
         page.get_by_label('Layer').select_option('layer 1')
         expect_change(thoughts, here, 'the thoughts')
         assert selected(stage)[0] == 0
+        assert page.evaluate('document.documentElement.scrollWidth <= innerWidth'), 'wider than the screen'
         assert not page.failed and not page.errors, (page.failed, page.errors)
         assert all(url.startswith(('file:', 'data:', 'blob:')) for url in page.asked), page.asked
