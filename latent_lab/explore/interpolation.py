@@ -29,7 +29,7 @@ from plotly.colors import sample_colorscale
 from .figures import clear, faint, ink, palette, scatter, style, style_map
 from .interpolate import KnownIdeas, as_array, check_texts, check_way, even_alphas, lengths, like, open_gaps, say, stretches, through, ways, word_difference, word_origins
 from .project import Projector, describe_quality
-from .widgets import LatestWins, Portable, Stage, StageState, frame_json, page_assets, page_html, plotly_library, still_html
+from .widgets import Explorer, LatestWins, Portable, Stage, StageState, frame_json, page_assets, page_html, plotly_library
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #632648ed
 @dataclass(frozen=True, kw_only=True)
@@ -405,12 +405,6 @@ class WayWiring(Interpolation):
 # %% ../../nbs/api/65_explore.interpolation.ipynb #a3a34488
 class WayServing(WayWiring):
     "From what is wanted to the page"
-    def settle(self, timeout:float=60.)->'WayServing':
-        "Wait for the worker; raise what went wrong, if anything did"
-        self.latest.settle(timeout)
-        if self.error is not None: raise self.error
-        return self
-
     def show(self, passage:Passage):
         "Let the page show a passage"
         self.passage = passage
@@ -492,7 +486,7 @@ class WayButtons(WayWorker):
         self.stage.observe(lambda change: self.ask() if change.new else None, 'pushed')
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #3b657973
-class InterpolationExplorer(WayButtons, ipywidgets.VBox):
+class InterpolationExplorer(WayButtons, Explorer, ipywidgets.VBox):
     "Two texts, a slider between them, and what a model says on the way"
     def __init__(self,
         model,                                 # has `encode` and `decode`
@@ -514,6 +508,3 @@ class InterpolationExplorer(WayButtons, ipywidgets.VBox):
         self.add_class('ll-explorer')
         self.connect()
 
-    def _repr_mimebundle_(self, **kwargs):
-        data, about = bundle if isinstance(bundle := super()._repr_mimebundle_(**kwargs), tuple) else (bundle, {})
-        return data | {'text/plain': self.describe(), 'text/html': still_html(self.frame())}, about

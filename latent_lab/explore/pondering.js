@@ -36,7 +36,7 @@ function buildPonder(root) {
     element("div", { className: "ll-choices" }, parts.layerBox, element("label", {}, "Shade the text by ", parts.color), element("span", { className: "ll-shades" }, parts.low, parts.scale, parts.high), parts.busy),
     parts.tokens, parts.said, parts.why,
     element("div", { className: "ll-chart" }, parts.gutter, parts.scroller),
-    element("p", { className: "ll-hint ll-keys" }, "Chance of stopping ", element("span", {}, "0 ", element("span", { className: "ll-scale ll-chance" }), parts.most), key("●", "stopped, sure"), key("✖", "stopped, out of thoughts"), key("┊", "not thought any more"), element("span", { textContent: "← → token · ↑ ↓ thought · Home End" })),
+    element("p", { className: "ll-hint ll-keys" }, "Chance of stopping ", element("span", {}, "0 ", element("span", { className: "ll-scale ll-chance" }), parts.most), key("●", "stopped, sure"), key("✖", "ran out"), key("┊", "not thought"), element("span", { textContent: "← → token · ↑ ↓ thought · Home, End" })),
     element("div", { className: "ll-two" },
       element("section", {}, heading("Why it stopped here"), parts.reasons, heading("One thought less, one thought more"), parts.whatIf),
       element("section", {}, heading("Its thoughts on a map"), parts.map, parts.quality)),
@@ -188,6 +188,7 @@ export function mount(root, Plotly, tell = null) {
     const { xaxis, yaxis } = full, wide = xaxis._length / frame.tokens.length, x = xaxis._offset + xaxis.d2p(at), high = yaxis._length / frame.most;
     const bottom = Math.max(...Object.keys(full).filter((key) => /^yaxis\d*$/.test(key)).map((key) => full[key]._offset + full[key]._length));
     Object.assign(parts.column.style, { left: `${x - Math.max(wide, 5) / 2}px`, width: `${Math.max(wide, 5)}px`, top: `${yaxis._offset}px`, height: `${bottom - yaxis._offset}px` });
+    parts.column.style.setProperty("--heat", `${yaxis._length}px`);   // the colours of the picture stay as they are
     Object.assign(parts.cell.style, { left: `${x - Math.max(wide, 9) / 2}px`, width: `${Math.max(wide, 9)}px`, top: `${yaxis._offset + yaxis.d2p(thought + 1) - high / 2}px`, height: `${high}px` });
     const { scrollLeft, clientWidth } = parts.scroller;
     if (x < scrollLeft + 30 || x > scrollLeft + clientWidth - 30) parts.scroller.scrollLeft = x - clientWidth / 2;

@@ -15,7 +15,7 @@ __all__ = ['made_config', 'DRIVES', 'REASONS', 'COLORS', 'shades', 'most_tokens'
            'ponder_frame', 'still_ponder', 'PonderState', 'PonderStage', 'longest', 'PonderExploration', 'Ponder',
            'ponder_controls', 'PonderWiring', 'PonderServing', 'PonderExplorer']
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #600c0a26
+# %% ../../nbs/api/66_explore.pondering.ipynb #5811b7eb
 import html
 import json
 import threading
@@ -42,7 +42,7 @@ from .. import __version__
 from .figures import amounts, empty_figure, faint, format_value, ink, palette, scatter, style, style_map, token_texts
 from .interpolation import plain_error
 from .project import Projector, describe_quality
-from .widgets import LatestWins, Portable, Stage, StageState, frame_json, page_assets, page_html, plotly_library, still_html
+from .widgets import Explorer, LatestWins, Portable, Stage, StageState, frame_json, page_assets, page_html, plotly_library, still_html
 from ..trace import _listening, text_ids
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #05503989
@@ -203,7 +203,7 @@ def pondering(
     return Pondering(np.flatnonzero(real), [t for t, there in zip(token_texts(trace, example), real) if there], steps, **reasons(part('halt', 'step'), steps, threshold),
                      measures=alone | memory, states=part('thought', 'step', 'feature'), threshold=threshold)
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #68374856
+# %% ../../nbs/api/66_explore.pondering.ipynb #e152ace6
 def count(n:int, what:str='thought')->str: return f'{n} {what}{"" if n == 1 else "s"}'
 
 def why_here(
@@ -213,8 +213,8 @@ def why_here(
     "Why a token stopped where it did"
     n, most, total = p.steps[i], p.chance.shape[1], p.total[i, p.steps[i]-1]
     if p.ran_out[i]: return f'It ran out: {count(most)} are allowed, and after the last its chances of stopping add up to {total:.2f}, {p.threshold-total:.2f} short of {p.threshold:g}.'
-    before = f' One thought earlier they stood at {p.total[i, n-2]:.2f}.' if n > 1 else ''
-    return f'It was sure: after {count(n)} its chances of stopping add up to {total:.2f}, and {p.threshold:g} is enough.{before}'
+    before = f'; one thought earlier, {p.total[i, n-2]:.2f}' if n > 1 else ''
+    return f'It was sure: after {count(n)} its chances of stopping add up to {total:.2f}, and {p.threshold:g} is enough{before}.'
 
 def said_of(
     p:Pondering, # how it was thought about
@@ -225,10 +225,10 @@ def said_of(
     facts = [f'{names[name]} {format_value(float(np.mean(values[i])))}' for name, values in p.measures.items() if name in names]
     return ' · '.join([f'“{p.texts[i]}” at {p.positions[i]}', f'{count(p.steps[i])}, {"ran out" if p.ran_out[i] else "sure"}', *facts])
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #e3096784
+# %% ../../nbs/api/66_explore.pondering.ipynb #35c08578
 def token_axis(
     p:Pondering,  # whose tokens
-    most:int=48,  # more than these are numbered
+    most:int=60,  # more than these are numbered
 )->dict:          # of a plotly axis
     "Tokens along the bottom: their text if there is room, else numbers"
     m = len(p.steps)
@@ -313,7 +313,7 @@ def in_rows(
         fig.update_yaxes(title_text=title, row=i, col=1)
     return fig
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #f8c44c30
+# %% ../../nbs/api/66_explore.pondering.ipynb #fe5da452
 def draw_profile(
     trace:xr.Dataset,       # a recorded thought
     p:Pondering,            # how one of its examples was thought about
@@ -325,7 +325,8 @@ def draw_profile(
     rows = {name: parts for name, parts in profile_rows(p, layer_names(trace, 'memory_layer')).items() if name in kept}
     if not rows or not len(p.steps): return empty_figure(title, nothing)
     fig = style_tokens(in_rows(rows, [1]*len(rows)), p, title, '', 180+80*len(rows)).update_yaxes(rangemode='tozero', nticks=4)
-    return fig.update_traces(showlegend=True, selector=lambda t: ', ' in t.name)
+    several = any(', ' in t.name for t in fig.data)
+    return fig.update_traces(showlegend=True, selector=lambda t: ', ' in t.name).update_layout(margin_t=92 if several else 52)
 
 def halting_profile(
     trace:xr.Dataset, # a recorded thought
@@ -342,7 +343,7 @@ def memory_profile(
     "How surprised a memory was by each token, and how much it wrote"
     return draw_profile(trace, pondering(trace, example), ('surprise', 'writes'), 'What the memory made of it', 'This model has no memory.')
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #28be9f46
+# %% ../../nbs/api/66_explore.pondering.ipynb #6bcf9da9
 def draw_pondering(
     trace:xr.Dataset, # a recorded thought
     p:Pondering,      # how one of its examples was thought about
@@ -351,7 +352,7 @@ def draw_pondering(
     most = p.chance.shape[1]
     rows = {'thought': heat_traces(p)} | profile_rows(p, layer_names(trace, 'memory_layer'))
     pixels = [max(96, 14*most)] + [44]*(len(rows)-1)
-    fig = style_tokens(in_rows(rows, pixels), p, '', '', sum(pixels)+14*len(rows)+(80 if len(p.steps) <= 48 else 40))
+    fig = style_tokens(in_rows(rows, pixels), p, '', '', sum(pixels)+14*len(rows)+(80 if len(p.steps) <= 60 else 40))
     fig.update_layout(margin=dict(l=64, r=8, t=8, b=8), showlegend=False, hoverlabel_namelength=0)
     fig.update_traces(showscale=False, selector=dict(type='heatmap'))
     for i, (title, parts) in enumerate(rows.items(), 1):
@@ -516,7 +517,7 @@ def verdict_of(
     if strongest is None and table.p['position'] <= alpha and abs(table.rho['position']) >= .1: return 'position'
     return strongest or ('word' if word_share(columns) > .8 else 'unexplained')
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #a03eeb74
+# %% ../../nbs/api/66_explore.pondering.ipynb #1f38ae39
 def say_verdict(
     verdict:str,          # from `verdict_of`
     columns:pd.DataFrame, # from `reason_columns`
@@ -531,7 +532,7 @@ def say_verdict(
     if verdict == 'position' and (share := position_share(columns)) < .5: return f'A little goes with position (ρ {table.rho["position"]:+.2f} over {n}; a curve over positions explains {share:.0%}), and nothing else is more than chance gives.'
     if verdict == 'position': return f'Explained by position: over {n} the thoughts follow the place in the text (ρ {table.rho["position"]:+.2f}) and hardly anything else.'
     rho, apart = table.rho[verdict], table.apart[verdict]
-    return f'{"Rises" if apart > 0 else "Falls"} with {REASONS[verdict]}: ρ {rho:+.2f} over {n}, {apart:+.2f} apart from position; of thoughts dealt again among the words, 95 in 100 lie between {table.apart_low[verdict]:+.2f} and {table.apart_high[verdict]:+.2f}.'
+    return f'{"Rises" if apart > 0 else "Falls"}{" a little" if abs(apart) < .2 else ""} with {REASONS[verdict]}: ρ {rho:+.2f} over {n}, {apart:+.2f} apart from position; of thoughts dealt again among the words, 95 in 100 lie between {table.apart_low[verdict]:+.2f} and {table.apart_high[verdict]:+.2f}.'
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #be24a990
 def pondering_against(
@@ -880,10 +881,10 @@ def ponder_controls(
         controls['example'] = ipywidgets.Dropdown(description='Example', options=names, value=view.example, **look)
     return controls
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #1953c0b1
+# %% ../../nbs/api/66_explore.pondering.ipynb #e7ab5d0d
 class PonderWiring(Ponder):
     "From a control to the page; needs `controls`, `stage`, `latest` and `asking`"
-    error = None   # the last exception
+    error = None
 
     @property
     def view(self)->PonderView: return replace(self.current, **{name: getattr(self.stage, name) for name in ('position', 'thought', 'layer', 'color')}) if 'stage' in vars(self) else self.current
@@ -902,12 +903,6 @@ class PonderWiring(Ponder):
     def wonder(self, change):
         "The page asks about a token"
         if change.new: self.asking.submit(self.serve_question, change.new)
-
-    def settle(self, timeout:float=60.)->'PonderWiring':
-        "Wait for the workers; raise what went wrong, if anything did"
-        for worker in (self.latest, self.asking): worker.settle(timeout)
-        if self.error is not None: raise self.error
-        return self
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #2d0ab082
 class PonderServing(PonderWiring):
@@ -943,9 +938,14 @@ class PonderServing(PonderWiring):
         if (mine := f'{self.view.example}/{about}') not in self.answers: self.ask_about(position, layer)
         self.stage.answer = json.dumps([key, about, self.answers[mine]])
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #a994a78d
-class PonderExplorer(PonderServing, ipywidgets.VBox):
+# %% ../../nbs/api/66_explore.pondering.ipynb #dc35d3dd
+class PonderExplorer(PonderServing, Explorer, ipywidgets.VBox):
     "Where a model thought long, why it stopped, and what another thought would have changed"
+    draw_still = staticmethod(still_ponder)
+
+    @property
+    def workers(self)->list[LatestWins]: return [self.latest, self.asking]
+
     def __init__(self,
         source,                                # a trace, or a model with `think` that takes `stop_after`
         texts:str|Sequence[str]|None=None,     # what the model thinks about; the reader can change it. Of several, the others are offered as examples
@@ -962,7 +962,3 @@ class PonderExplorer(PonderServing, ipywidgets.VBox):
         self.add_class('ll-explorer')
         for name, control in self.controls.items(): control.observe(self.typed if name == 'texts' else self.choose, 'value')
         self.stage.observe(self.wonder, 'asked')
-
-    def _repr_mimebundle_(self, **kwargs):
-        data, about = bundle if isinstance(bundle := super()._repr_mimebundle_(**kwargs), tuple) else (bundle, {})
-        return data | {'text/plain': self.describe(), 'text/html': still_html(self.frame(), still_ponder)}, about

@@ -7,7 +7,7 @@ __all__ = ['trail', 'held', 'page', 'TrajectoryView', 'fitting_view', 'first_vie
            'said_of', 'token_table', 'add_now', 'describe_view', 'frame', 'plain_figure', 'frame_json', 'NewestRequest',
            'LatestWins', 'PlotlyLibrary', 'plotly_library', 'StageState', 'page_assets', 'Stage', 'page_html',
            'write_beside', 'still_svg', 'still_html', 'Exploration', 'Portable', 'example_names', 'make_controls',
-           'fill_controls', 'Wiring', 'TrajectoryExplorer']
+           'fill_controls', 'Explorer', 'Wiring', 'TrajectoryExplorer']
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #f633ade4
 import base64
@@ -476,6 +476,24 @@ def fill_controls(
         control.value = chosen if chosen in [value for _, value in offered] else offered[0][1]
         control.layout.display = 'none' if len(offered) < 2 else None
 
+# %% ../../nbs/api/64_explore.widgets.ipynb #5e771e01
+class Explorer:
+    "What all explorers with controls share; needs `latest`, `frame` and `describe`"
+    error, draw_still = None, staticmethod(still_svg)   # the last exception; frame -> a still drawing
+
+    @property
+    def workers(self)->list[LatestWins]: return [self.latest]
+
+    def settle(self, timeout:float=60.)->'Explorer':
+        "Wait for the workers; raise what went wrong, if anything did"
+        for worker in self.workers: worker.settle(timeout)
+        if self.error is not None: raise self.error
+        return self
+
+    def _repr_mimebundle_(self, **kwargs):
+        data, about = bundle if isinstance(bundle := super()._repr_mimebundle_(**kwargs), tuple) else (bundle, {})
+        return data | {'text/plain': self.describe(), 'text/html': still_html(self.frame(), self.draw_still)}, about
+
 # %% ../../nbs/api/64_explore.widgets.ipynb #1ad9c3d7
 class Wiring(Portable):
     "From a control to the page; needs `controls`, `stage` and `latest`"
@@ -515,7 +533,7 @@ class Wiring(Portable):
         self.texts = texts
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #758542ac
-class TrajectoryExplorer(Wiring, ipywidgets.VBox):
+class TrajectoryExplorer(Wiring, Explorer, ipywidgets.VBox):
     "Walk along a thought: a picture of a trace, or of a model at work, with controls"
     def __init__(self,
         source,                                # a trace, or a model with the verb `think`
@@ -538,12 +556,3 @@ class TrajectoryExplorer(Wiring, ipywidgets.VBox):
     @property
     def view(self)->TrajectoryView: return replace(self.current, position=self.stage.position) if 'stage' in vars(self) else self.current
 
-    def settle(self, timeout:float=60.)->'TrajectoryExplorer':
-        "Wait for the worker; raise what went wrong, if anything did"
-        self.latest.settle(timeout)
-        if self.error is not None: raise self.error
-        return self
-
-    def _repr_mimebundle_(self, **kwargs):
-        data, about = bundle if isinstance(bundle := super()._repr_mimebundle_(**kwargs), tuple) else (bundle, {})
-        return data | {'text/plain': self.describe(), 'text/html': still_html(self.frame())}, about
