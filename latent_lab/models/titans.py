@@ -456,7 +456,7 @@ def parameters_by_part(
 )->dict[str, int]:       # parameters of each part, most first
     "Where the parameters are"
     with torch.device('meta'): model = TitansForCausalLM(config)
-    counts, parts = defaultdict(int), ('embedding', 'head', 'attention', 'feedforward', 'memory', 'intuition', 'thought', 'future', 'gate', 'rule', 'norm')
+    counts = defaultdict(int)
     for name, p in model.named_parameters():
-        counts[next(part for part in (*parts[5:10], *parts) if part in name)] += p.numel()
+        counts[next(part for part in ('memory', 'intuition', 'thought', 'future', 'gate', 'rule', 'embedding', 'head', 'attention', 'feedforward', 'norm') if part in name)] += p.numel()
     return dict(sorted(counts.items(), key=lambda item: -item[1]))

@@ -1,0 +1,46 @@
+"Every variant of Titans, with strong opinions, keeps what the contract promises where it matters most"
+import itertools
+
+import pytest
+import torch
+from latent_lab.blocks.gate import ConfidenceGate
+from latent_lab.blocks.halting import ACT
+from latent_lab.blocks.memory import NeuralMemory
+from latent_lab.models.contract import check_model
+from latent_lab.models.titans import INNER, RULES, VARIANTS, TitansConfig, TitansForCausalLM
+from torch import nn
+
+THRESHOLDS = dict(difference=.25, kl=.01, entropy=3.9)      # at which some tokens of the small models below stop early
+
+
+def opinionated(**change):
+    "A small model whose heads differ from token to token, with open gates and memories that write boldly"
+    torch.manual_seed(0)
+    usual = dict(chunk_size=8, dropout=0., attn_dim=32, memory_chunk_size=4, memory_block_size=8, max_thoughts=5)
+    model = TitansForCausalLM(TitansConfig(**(usual | change)))
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, ACT): module.head.weight.normal_(std=.3), module.head.bias.fill_(-.5)
+            if isinstance(module, ConfidenceGate): module.weight.normal_(std=.3), module.bias.zero_()
+            if isinstance(module, NeuralMemory): module.to_rates['rate'].weight.normal_(), module.to_rates['rate'].bias.zero_()
+            if isinstance(module, nn.Linear) and 0 < module.weight.std() < .03: module.weight.mul_(5)
+    return model.eval()
+
+
+CHECKS = ['causal', 'cached', 'padding', 'pieces', 'gradients']
+
+@pytest.mark.parametrize('variant, inner, halting', itertools.product(VARIANTS, INNER, RULES))
+def test_every_variant_thought_and_rule(variant, inner, halting):
+    check_model(opinionated(variant=variant, inner=inner, halting=halting, halting_threshold=THRESHOLDS.get(halting, .05)), ['causal', 'cached', 'padding'])
+
+
+@pytest.mark.parametrize('change', [dict(memory_depth=1), dict(memory_heads=2), dict(persistent_tokens=0), dict(persistent_tokens=0, variant='gate'), dict(memory_layers=[]), dict(reasoning_layers=[]), dict(memory_layers=[0, 1], reasoning_layers=[0, 1]),
+                                    dict(memory_layers=[1], reasoning_layers=[0]), dict(gate_bias=None), dict(horizon=0), dict(intuition_layers=0), dict(max_thoughts=1, halting='fixed'), dict(memory_chunk_size=1, memory_block_size=1)], ids=str)
+def test_every_part_may_be_there_or_not(change): check_model(opinionated(**change), CHECKS)
+
+
+@pytest.mark.parametrize('halting', ['act', 'ponder_net', 'difference', 'kl', 'entropy'])
+def test_these_models_do_stop_at_different_thoughts(halting):
+    "Otherwise the tests above would say little"
+    steps = opinionated(halting=halting, halting_threshold=THRESHOLDS.get(halting, .05))(torch.randint(0, 68, (4, 40), generator=torch.Generator().manual_seed(0)), output_latents=True).latents['ponder_steps']
+    assert len(steps.unique()) > 1
