@@ -33,7 +33,7 @@ def titans(recipe, options, seed=0, **settings):
 def tasks(options):
     "Each task with thoughts that end by themselves, and with as many as there may be"
     kinds = dict(act={}, fixed=dict(model__halting='fixed'))
-    return {f'tasks/{task}/{kind}/seed{seed}': titans('titans-tasks', options, seed, data__task=task, **change) for task in ('addition', 'listops', 'maze') for kind, change in kinds.items() for seed in seeds(options)}
+    return {f'tasks/{task}/{kind}/seed{seed}': titans('titans-tasks', options, seed, data__task=task, data__steps=options.task_steps, **change) for task in ('addition', 'listops', 'maze') for kind, change in kinds.items() for seed in seeds(options)}
 
 def chat(options):
     "Conversations with one part left out at a time, all equal in parameters"
@@ -42,12 +42,12 @@ def chat(options):
     runs = {}
     for name, recipe in ablations(small).items():
         change = {f'model__{part}': value for part, value in recipe.model.items() if value != small.model.get(part, 'not there')}
-        runs |= {f'chat/{name.replace(" ", "-")}/seed{seed}': titans('titans-chat', options, seed, data__source=options.chats, **change) for seed in seeds(options)}
+        runs |= {f'chat/{name.replace(" ", "-")}/seed{seed}': titans('titans-chat', options, seed, data__source=options.chats, data__steps=options.chat_steps, **change) for seed in seeds(options)}
     return runs
 
 def tiny(options):
     "The recipe that a shipped model is trained by"
-    return {f'tiny/seed{seed}': [*titans('titans-tiny', options, seed), '--config', options.sources] for seed in SEEDS[:options.tiny_seeds]}
+    return {f'tiny/seed{seed}': [*titans('titans-tiny', options, seed, data__steps=options.tiny_steps), '--config', options.sources] for seed in SEEDS[:options.tiny_seeds]}
 
 def big(options):
     "122 M parameters on conversations, in words learnt from them; the tokens of GPT-2 if a folder or an id of its tokenizer is given"
@@ -114,7 +114,7 @@ def main():
     parser.add_argument('--chats', default='chats.jsonl', help='a file of conversations')
     parser.add_argument('--sources', default='sources.json', help='a file with the setting data.sources')
     parser.add_argument('--tokenizer', default='', help='of the big run: a folder or a Hub id (default: one of 16,000 pieces learnt from the conversations, with GPT-2\'s number of rows in the embedding)')
-    parser.add_argument('--big-steps', type=int, default=300)
+    for suite, steps in dict(task=2500, chat=1000, tiny=4000, big=300).items(): parser.add_argument(f'--{suite}-steps', type=int, default=steps, help=f'of a run (default: {steps}){"; a multiple of 500" if suite in ("chat", "tiny") else ""}')
     parser.add_argument('--tiny-seeds', type=int, default=1)
     parser.add_argument('--gpus', nargs='+', default=['0'])
     parser.add_argument('--per-gpu', type=int, default=5, help='runs at once on each GPU')

@@ -6,7 +6,7 @@
 __all__ = ['CALLED', 'log_line', 'LogLines', 'BarAndLines', 'with_lines', 'ThoughtAlarm', 'answer_rows', 'answers_in',
            'spoken_answers', 'ByDifficulty', 'by_difficulty', 'pondering_by_difficulty']
 
-# %% ../../nbs/api/55_train.titans.ipynb #97d9b632
+# %% ../../nbs/api/55_train.titans.ipynb #4194fa6a
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from ..pondering import Association, rank_correlation
 from ..trace import record
 from .trainer import PadRows, own_randomness
 
-# %% ../../nbs/api/55_train.titans.ipynb #44c53064
+# %% ../../nbs/api/55_train.titans.ipynb #992c3b2b
 CALLED = dict(ponder_steps='thoughts')   # what a measure is called in a line
 
 def log_line(
@@ -36,7 +36,7 @@ def log_line(
     if f'{kind}loss' not in logs: return ''
     return ' | '.join([f'Step {step}', *(f'{kind.replace("_", " ")*(name == f"{kind}loss")}{CALLED.get(short, short)} {logs[name]:.{2 if short in ("ponder_steps", "gate") else 3}f}' for name in names for short in [name.removeprefix(kind)])])
 
-# %% ../../nbs/api/55_train.titans.ipynb #13db202a
+# %% ../../nbs/api/55_train.titans.ipynb #d65da71e
 class LogLines(TrainerCallback):
     "Prints a line for each log"
     def __init__(self,
@@ -62,7 +62,7 @@ def with_lines(
         if trainer.pop_callback(old) is not None: trainer.add_callback(new())
     return trainer
 
-# %% ../../nbs/api/55_train.titans.ipynb #2b0c0fbe
+# %% ../../nbs/api/55_train.titans.ipynb #f45bd531
 class ThoughtAlarm(TrainerCallback):
     "Looks every so many steps whether thinking can still change, and whether the stream is worth foreseeing"
     def __init__(self,
@@ -94,7 +94,7 @@ class ThoughtAlarm(TrainerCallback):
         for name, wrong in found.items():
             if wrong: self.raised[name].append(state.global_step)
 
-# %% ../../nbs/api/55_train.titans.ipynb #fe44177c
+# %% ../../nbs/api/55_train.titans.ipynb #7c730477
 def answer_rows(
     questions:Dataset|Sequence[dict],  # with `question`, `answer` and `difficulty`
     tokenizer:PreTrainedTokenizerBase, # with an end; for single characters `byte_tokenizer([], 259)`
@@ -106,7 +106,7 @@ def answer_rows(
     rows = dict(input_ids=[a+b for a, b in zip(asked, answered)], labels=[[-100]*len(a) + b for a, b in zip(asked, answered)])
     return Dataset.from_dict(rows | {name: [row[name] for row in questions] for name in ('difficulty', 'question', 'answer')})
 
-# %% ../../nbs/api/55_train.titans.ipynb #32b75fc4
+# %% ../../nbs/api/55_train.titans.ipynb #4a5b6dee
 def answers_in(
     trace, # of `answer_rows`
 ):         # a `pandas.DataFrame`, a row each: `difficulty`, `exact`, `thoughts`, `first`, `longest`
@@ -123,7 +123,7 @@ def answers_in(
     first = steps[np.arange(len(steps)), saying.argmax(1)]
     return pd.DataFrame(dict(difficulty=trace['difficulty'].values, exact=~wrong.any(1), thoughts=at.sum(1)/saying.sum(1), first=first, longest=at.max(1)))
 
-# %% ../../nbs/api/55_train.titans.ipynb #00c3b565
+# %% ../../nbs/api/55_train.titans.ipynb #fa9aaafe
 @torch.no_grad()
 def spoken_answers(
     model,                           # a causal language model, with its tokenizer
@@ -138,7 +138,7 @@ def spoken_answers(
         said += model.tokenizer.batch_decode(out[:, batch['input_ids'].shape[1]:], skip_special_tokens=True)
     return said
 
-# %% ../../nbs/api/55_train.titans.ipynb #013b0c6f
+# %% ../../nbs/api/55_train.titans.ipynb #812e5bb5
 class ByDifficulty(NamedTuple):
     "Whether harder questions are thought about longer"
     levels:object      # a `pandas.DataFrame`, a difficulty each: `rows`, `exact`, `thoughts`, `first`, `longest`
