@@ -360,14 +360,15 @@ def draw_pondering(
         fig.update_yaxes(range=[0, 1.08*top or 1], tickvals=[0, float(f'{top:.2g}')], row=i, col=1, showgrid=False, rangemode='tozero')
     return fig.update_yaxes(range=[most+.5, .5], tickvals=sorted({1, *range(2, most+1, max(1, most//6)), most}), row=1, col=1)
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #58f9f5dd
+# %% ../../nbs/api/66_explore.pondering.ipynb #8a6ae1ec
 def thought_map(
     trace:xr.Dataset, # a recorded thought
     layer:int=-1,     # one of its layers that think
 )->Projector|None:    # fitted; None if no thoughts were recorded
     "Where thoughts are drawn: the plane in which those of the whole trace differ most"
     if 'thought' not in trace: return None
-    each = [pondering(trace, e, layer) for e in range(trace.sizes['example'])]
+    some = np.unique(np.linspace(0, trace.sizes['example']-1, 64).round().astype(int)).tolist()
+    each = [pondering(trace, e, layer) for e in some]
     rows = np.concatenate([p.states[np.isfinite(p.chance)] for p in each])
     return Projector().fit(rows[np.unique(np.linspace(0, len(rows)-1, 20_000).round().astype(int))]) if len(rows) else None
 
@@ -404,7 +405,7 @@ def draw_thoughts(
     (x, y), (most_x, most_y) = low-room, every.max(0)+room
     return style_map(fig, projector).update_xaxes(range=[x, most_x]).update_yaxes(range=[y, most_y])
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #ba8099ea
+# %% ../../nbs/api/66_explore.pondering.ipynb #05eee99e
 def apart_from(
     values:Float[np.ndarray, 'm'],   # ranks
     others:Float[np.ndarray, 'm c'], # what is accounted for
@@ -427,9 +428,9 @@ def dealt_again(
 )->np.ndarray:                   # (times, m)
     "Each word is given the values of another word, whole; where no word comes twice, values are permuted"
     order, counts = np.argsort(words, kind='stable'), np.bincount(words)
-    starts, others = counts.cumsum()-counts, np.stack([rng.permutation(len(counts)) for _ in range(times)])[:, words]
-    which = np.where((counts == 1).all(), 0., rng.random((times, len(words))))
-    return values[order[starts[others] + (which*counts[others]).astype(int)]]
+    others, starts = rng.permuted(np.tile(np.arange(len(counts)), (times, 1)), axis=1)[:, words], counts.cumsum()-counts
+    which = 0 if (counts == 1).all() else (rng.random(others.shape)*counts[others]).astype(int)
+    return values[order[starts[others]+which]]
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #047625ec
 REASONS = {'surprisal': 'surprise', 'next': 'the surprise of what comes next', 'position': 'the position', 'frequency': 'how frequent the token is'}
@@ -452,7 +453,7 @@ def reason_columns(
         columns['word'][steps > 0] = which
     return pd.DataFrame({name: values.ravel() for name, values in columns.items()})[steps.ravel() > 0].dropna().reset_index(drop=True)
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #5116c326
+# %% ../../nbs/api/66_explore.pondering.ipynb #27af505f
 class PonderReasons(NamedTuple):
     "What the numbers of thoughts go with"
     table:pd.DataFrame   # by reason: `rho`, `low` and `high` (95 in 100 dealt again lie between), `p`, and the same `apart` from position
@@ -461,14 +462,18 @@ class PonderReasons(NamedTuple):
     num_tokens:int       # that were counted
 
 def against_chance(
-    steps:Float[np.ndarray, 'm'],   # ranks, or what is left of them
-    reason:Float[np.ndarray, 'm'],  # the same of what they may be about
-    again:Float[np.ndarray, 's m'], # `steps` dealt again
-)->tuple[float, float, float, float]: # rho, low, high, p
-    "A correlation beside those that chance gives"
-    rho, chance = float(agreement(steps, reason)), agreement(again, reason)
-    low, high = np.quantile(chance, [.025, .975])
-    return rho, float(low), float(high), float((1+(np.abs(chance) >= abs(rho)-1e-12).sum())/(1+len(chance)))
+    steps:Float[np.ndarray, 'm'],     # ranks, or what is left of them
+    reasons:Float[np.ndarray, 'r m'], # the same of what they may be about
+    words:Int[np.ndarray, 'm'],       # which word each token is, from 0
+    times:int,                        # how often `steps` are dealt again
+    rng:np.random.Generator,          # decides
+)->Float[np.ndarray, 'r 4']:          # rho, low, high, p
+    "Correlations beside those that chance gives"
+    few = max(1, 2**20//len(steps))                                        # dealt at once, so that a long trace takes no more memory than a short one
+    again = (dealt_again(steps, words, min(few, times-done), rng) for done in range(0, times, few))
+    rho, chance = agreement(steps, reasons), np.concatenate([np.stack([agreement(dealt, reason) for reason in reasons], 1) for dealt in again])
+    p = (1+(np.abs(chance) >= np.abs(rho)-1e-12).sum(0))/(1+times)
+    return np.stack([rho, *np.quantile(chance, [.025, .975], axis=0), p], 1)
 
 def reason_table(
     columns:pd.DataFrame, # from `reason_columns`
@@ -476,15 +481,13 @@ def reason_table(
     seed:int,             # of the dealing
 )->pd.DataFrame:          # a row for each reason
     "Every reason against chance, as it is and apart from position"
-    rng, names = np.random.default_rng(seed), [name for name in REASONS if name in columns]
-    ranks = {name: rankdata(columns[name]) for name in ('steps', *names)}
-    place = columns.position.values/max(1, columns.position.max())
-    curve = np.stack([place, place**2, place**3], 1)
-    left = {name: apart_from(rank, curve) for name, rank in ranks.items()}
-    words = np.unique(columns.word, return_inverse=True)[1]
-    again, again_left = (dealt_again(values, words, times, rng) for values in (ranks['steps'], left['steps']))
-    rows = {name: [*against_chance(ranks['steps'], ranks[name], again), *against_chance(left['steps'], left[name] if name != 'position' else 0*left[name], again_left)] for name in names}
-    return pd.DataFrame.from_dict(rows, orient='index', columns=['rho', 'low', 'high', 'p', 'apart', 'apart_low', 'apart_high', 'apart_p'])
+    names, place = [name for name in REASONS if name in columns], columns.position.values/max(1, columns.position.max())
+    ranks = np.stack([rankdata(columns[name]) for name in ('steps', *names)])
+    left = np.stack([apart_from(rank, np.stack([place, place**2, place**3], 1)) for rank in ranks])
+    left[1+names.index('position')] = 0
+    words, rng = np.unique(columns.word, return_inverse=True)[1], np.random.default_rng(seed)
+    parts = [against_chance(part[0], part[1:], words, times, rng) for part in (ranks, left)]
+    return pd.DataFrame(np.concatenate(parts, 1), names, ['rho', 'low', 'high', 'p', 'apart', 'apart_low', 'apart_high', 'apart_p'])
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #bf0456c1
 def position_share(
