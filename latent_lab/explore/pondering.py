@@ -10,7 +10,7 @@ __all__ = ['made_config', 'DRIVES', 'REASONS', 'COLORS', 'shades', 'most_tokens'
            'memory_profile', 'draw_pondering', 'thought_map', 'thought_places', 'draw_thoughts', 'apart_from',
            'agreement', 'dealt_again', 'reason_columns', 'PonderReasons', 'against_chance', 'reason_table',
            'position_share', 'word_share', 'verdict_of', 'say_verdict', 'pondering_against', 'told_to_stop',
-           'next_chances', 'Thought', 'another_thought', 'each_otherwise', 'PonderView', 'fitting', 'shade_of',
+           'next_chances', 'Otherwise', 'another_thought', 'each_otherwise', 'PonderView', 'fitting', 'shade_of',
            'text_shades', 'table_rows', 'layer_frame', 'PonderAtlas', 'verdict_rows', 'describe_pondering',
            'ponder_frame', 'still_ponder', 'PonderState', 'PonderStage', 'longest', 'PonderExploration', 'Ponder',
            'ponder_controls', 'PonderWiring', 'PonderServing', 'PonderExplorer']
@@ -578,8 +578,8 @@ def next_chances(
     kept = logits[:, -1] if where is None else logits[torch.arange(len(told)), torch.tensor(where)]
     return torch.log_softmax(kept.float(), -1).cpu().numpy()
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #169bc288
-class Thought(NamedTuple):
+# %% ../../nbs/api/66_explore.pondering.ipynb #3c6bbadd
+class Otherwise(NamedTuple):
     "What would be said next after another number of thoughts"
     steps:int                     # thoughts
     top:list[tuple[str, float]]   # the likeliest tokens and their chances
@@ -594,14 +594,14 @@ def another_thought(
     layer:int=0,               # in which of the layers that think
     layers:int=1,              # how many of them there are
     top:int=5,                 # likeliest tokens to tell
-)->list[Thought]:              # one thought less if there is one, as it was, one more
+)->list[Otherwise]:           # one thought less if there is one, as it was, one more
     "What one thought less or more about a token would have changed"
-    options = [k for k in (steps-1, steps, steps+1) if k > 0]
+    options = [int(k) for k in (steps-1, steps, steps+1) if k > 0]
     logs = next_chances(model, ids[:token+1], told_to_stop(token, layer, layers, [0 if k == steps else k for k in options]))
     was = logs[options.index(steps)]
     text = lambda i: model.tokenizer.decode([int(i)]) if getattr(model, 'tokenizer', None) is not None else f'id {i}'
     best = np.argsort(-logs, axis=1, kind='stable')[:, :top]
-    return [Thought(k, [(text(i), float(np.exp(log[i]))) for i in likely], max(0., float((np.exp(was)*(was-log)).sum())), bool(log.argmax() != was.argmax())) for k, log, likely in zip(options, logs, best)]
+    return [Otherwise(k, [(text(i), float(np.exp(log[i]))) for i in likely], max(0., float((np.exp(was)*(was-log)).sum())), bool(log.argmax() != was.argmax())) for k, log, likely in zip(options, logs, best)]
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #4b9490d0
 def each_otherwise(
@@ -822,13 +822,13 @@ class PonderExploration(Portable):
         "Chances, thoughts, gate and memory of the present layer"
         return draw_pondering(self.trace, pondering(self.trace, self.view.example, self.view.layer))
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #1ffb378c
+# %% ../../nbs/api/66_explore.pondering.ipynb #a511349e
 class Ponder(PonderExploration):
     "An exploration that can be asked, told and taken away"
     def ask_about(self,
         position:int|None=None, # one of the example's recorded tokens, from 0; by default the present one
         layer:int|None=None,    # one of the layers that think
-    )->list[Thought]:
+    )->list[Otherwise]:
         "What one thought less or more about a token would have changed"
         if self.model is None: raise ValueError(trace_only)
         view = replace(self.view, **{k: v for k, v in dict(position=position, layer=layer).items() if v is not None})
@@ -884,10 +884,10 @@ def ponder_controls(
         controls['example'] = ipywidgets.Dropdown(description='Example', options=names, value=view.example, **look)
     return controls
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #e7ab5d0d
+# %% ../../nbs/api/66_explore.pondering.ipynb #d6b5b84c
 class PonderWiring(Ponder):
     "From a control to the page; needs `controls`, `stage`, `latest` and `asking`"
-    error = None
+    error, failed = None, None   # the last exception, and what raised it
 
     @property
     def view(self)->PonderView: return replace(self.current, **{name: getattr(self.stage, name) for name in ('position', 'thought', 'layer', 'color')}) if 'stage' in vars(self) else self.current
@@ -907,17 +907,17 @@ class PonderWiring(Ponder):
         "The page asks about a token"
         if change.new: self.asking.submit(self.serve_question, change.new)
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #2d0ab082
+# %% ../../nbs/api/66_explore.pondering.ipynb #d8cb0af0
 class PonderServing(PonderWiring):
     "From what is asked to the page"
     def serve(self, work, *request):
         "Do what was asked, in a worker; an error goes to the page"
         try:
             work(*request)
-            self.error, self.stage.error = None, ''
-        except Exception as error: self.error, self.stage.error = error, plain_error(error)
+            if self.failed == work: self.error, self.stage.error = None, ''
+        except Exception as error: self.failed, self.error, self.stage.error = work, error, plain_error(error)
         finally:
-            if not self.latest.stale: self.stage.busy = ''
+            if work == self.serve_text and not self.latest.stale: self.stage.busy = ''
 
     def serve_text(self):
         "Think about what the controls say"
