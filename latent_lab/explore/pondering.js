@@ -233,7 +233,7 @@ export function mount(root, Plotly, tell = null) {
     clearTimeout(asking);
     if (!tell || !frame.live || answers.has(about()) || pause > 10000) return;
     asking = setTimeout(() => {
-      if (parts.error.hidden) tell({ asked: JSON.stringify([frame.key, about(), pause]) });
+      if (parts.error.hidden || pause === 60) tell({ asked: JSON.stringify([frame.key, about(), pause]) });
       ask(Math.max(1000, 2 * pause));
     }, pause);
   }

@@ -10,7 +10,7 @@ __all__ = ['made_config', 'DRIVES', 'REASONS', 'COLORS', 'shades', 'most_tokens'
            'memory_profile', 'draw_pondering', 'thought_map', 'thought_places', 'draw_thoughts', 'apart_from',
            'agreement', 'dealt_again', 'reason_columns', 'PonderReasons', 'against_chance', 'reason_table',
            'position_share', 'word_share', 'verdict_of', 'say_verdict', 'pondering_against', 'told_to_stop',
-           'next_chances', 'Thought', 'another_thought', 'each_otherwise', 'PonderView', 'fitting', 'shade_of',
+           'next_chances', 'Otherwise', 'another_thought', 'each_otherwise', 'PonderView', 'fitting', 'shade_of',
            'text_shades', 'table_rows', 'layer_frame', 'PonderAtlas', 'verdict_rows', 'describe_pondering',
            'ponder_frame', 'still_ponder', 'PonderState', 'PonderStage', 'longest', 'PonderExploration', 'Ponder',
            'ponder_controls', 'PonderWiring', 'PonderServing', 'PonderExplorer']
@@ -360,14 +360,15 @@ def draw_pondering(
         fig.update_yaxes(range=[0, 1.08*top or 1], tickvals=[0, float(f'{top:.2g}')], row=i, col=1, showgrid=False, rangemode='tozero')
     return fig.update_yaxes(range=[most+.5, .5], tickvals=sorted({1, *range(2, most+1, max(1, most//6)), most}), row=1, col=1)
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #58f9f5dd
+# %% ../../nbs/api/66_explore.pondering.ipynb #8a6ae1ec
 def thought_map(
     trace:xr.Dataset, # a recorded thought
     layer:int=-1,     # one of its layers that think
 )->Projector|None:    # fitted; None if no thoughts were recorded
     "Where thoughts are drawn: the plane in which those of the whole trace differ most"
     if 'thought' not in trace: return None
-    each = [pondering(trace, e, layer) for e in range(trace.sizes['example'])]
+    some = np.unique(np.linspace(0, trace.sizes['example']-1, 64).round().astype(int)).tolist()
+    each = [pondering(trace, e, layer) for e in some]
     rows = np.concatenate([p.states[np.isfinite(p.chance)] for p in each])
     return Projector().fit(rows[np.unique(np.linspace(0, len(rows)-1, 20_000).round().astype(int))]) if len(rows) else None
 
@@ -404,7 +405,7 @@ def draw_thoughts(
     (x, y), (most_x, most_y) = low-room, every.max(0)+room
     return style_map(fig, projector).update_xaxes(range=[x, most_x]).update_yaxes(range=[y, most_y])
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #ba8099ea
+# %% ../../nbs/api/66_explore.pondering.ipynb #05eee99e
 def apart_from(
     values:Float[np.ndarray, 'm'],   # ranks
     others:Float[np.ndarray, 'm c'], # what is accounted for
@@ -427,9 +428,9 @@ def dealt_again(
 )->np.ndarray:                   # (times, m)
     "Each word is given the values of another word, whole; where no word comes twice, values are permuted"
     order, counts = np.argsort(words, kind='stable'), np.bincount(words)
-    starts, others = counts.cumsum()-counts, np.stack([rng.permutation(len(counts)) for _ in range(times)])[:, words]
-    which = np.where((counts == 1).all(), 0., rng.random((times, len(words))))
-    return values[order[starts[others] + (which*counts[others]).astype(int)]]
+    others, starts = rng.permuted(np.tile(np.arange(len(counts)), (times, 1)), axis=1)[:, words], counts.cumsum()-counts
+    which = 0 if (counts == 1).all() else (rng.random(others.shape)*counts[others]).astype(int)
+    return values[order[starts[others]+which]]
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #047625ec
 REASONS = {'surprisal': 'surprise', 'next': 'the surprise of what comes next', 'position': 'the position', 'frequency': 'how frequent the token is'}
@@ -452,7 +453,7 @@ def reason_columns(
         columns['word'][steps > 0] = which
     return pd.DataFrame({name: values.ravel() for name, values in columns.items()})[steps.ravel() > 0].dropna().reset_index(drop=True)
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #5116c326
+# %% ../../nbs/api/66_explore.pondering.ipynb #27af505f
 class PonderReasons(NamedTuple):
     "What the numbers of thoughts go with"
     table:pd.DataFrame   # by reason: `rho`, `low` and `high` (95 in 100 dealt again lie between), `p`, and the same `apart` from position
@@ -461,14 +462,18 @@ class PonderReasons(NamedTuple):
     num_tokens:int       # that were counted
 
 def against_chance(
-    steps:Float[np.ndarray, 'm'],   # ranks, or what is left of them
-    reason:Float[np.ndarray, 'm'],  # the same of what they may be about
-    again:Float[np.ndarray, 's m'], # `steps` dealt again
-)->tuple[float, float, float, float]: # rho, low, high, p
-    "A correlation beside those that chance gives"
-    rho, chance = float(agreement(steps, reason)), agreement(again, reason)
-    low, high = np.quantile(chance, [.025, .975])
-    return rho, float(low), float(high), float((1+(np.abs(chance) >= abs(rho)-1e-12).sum())/(1+len(chance)))
+    steps:Float[np.ndarray, 'm'],     # ranks, or what is left of them
+    reasons:Float[np.ndarray, 'r m'], # the same of what they may be about
+    words:Int[np.ndarray, 'm'],       # which word each token is, from 0
+    times:int,                        # how often `steps` are dealt again
+    rng:np.random.Generator,          # decides
+)->Float[np.ndarray, 'r 4']:          # rho, low, high, p
+    "Correlations beside those that chance gives"
+    few = max(1, 2**20//len(steps))                                        # dealt at once, so that a long trace takes no more memory than a short one
+    again = (dealt_again(steps, words, min(few, times-done), rng) for done in range(0, times, few))
+    rho, chance = agreement(steps, reasons), np.concatenate([np.stack([agreement(dealt, reason) for reason in reasons], 1) for dealt in again])
+    p = (1+(np.abs(chance) >= np.abs(rho)-1e-12).sum(0))/(1+times)
+    return np.stack([rho, *np.quantile(chance, [.025, .975], axis=0), p], 1)
 
 def reason_table(
     columns:pd.DataFrame, # from `reason_columns`
@@ -476,15 +481,13 @@ def reason_table(
     seed:int,             # of the dealing
 )->pd.DataFrame:          # a row for each reason
     "Every reason against chance, as it is and apart from position"
-    rng, names = np.random.default_rng(seed), [name for name in REASONS if name in columns]
-    ranks = {name: rankdata(columns[name]) for name in ('steps', *names)}
-    place = columns.position.values/max(1, columns.position.max())
-    curve = np.stack([place, place**2, place**3], 1)
-    left = {name: apart_from(rank, curve) for name, rank in ranks.items()}
-    words = np.unique(columns.word, return_inverse=True)[1]
-    again, again_left = (dealt_again(values, words, times, rng) for values in (ranks['steps'], left['steps']))
-    rows = {name: [*against_chance(ranks['steps'], ranks[name], again), *against_chance(left['steps'], left[name] if name != 'position' else 0*left[name], again_left)] for name in names}
-    return pd.DataFrame.from_dict(rows, orient='index', columns=['rho', 'low', 'high', 'p', 'apart', 'apart_low', 'apart_high', 'apart_p'])
+    names, place = [name for name in REASONS if name in columns], columns.position.values/max(1, columns.position.max())
+    ranks = np.stack([rankdata(columns[name]) for name in ('steps', *names)])
+    left = np.stack([apart_from(rank, np.stack([place, place**2, place**3], 1)) for rank in ranks])
+    left[1+names.index('position')] = 0
+    words, rng = np.unique(columns.word, return_inverse=True)[1], np.random.default_rng(seed)
+    parts = [against_chance(part[0], part[1:], words, times, rng) for part in (ranks, left)]
+    return pd.DataFrame(np.concatenate(parts, 1), names, ['rho', 'low', 'high', 'p', 'apart', 'apart_low', 'apart_high', 'apart_p'])
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #bf0456c1
 def position_share(
@@ -575,8 +578,8 @@ def next_chances(
     kept = logits[:, -1] if where is None else logits[torch.arange(len(told)), torch.tensor(where)]
     return torch.log_softmax(kept.float(), -1).cpu().numpy()
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #169bc288
-class Thought(NamedTuple):
+# %% ../../nbs/api/66_explore.pondering.ipynb #3c6bbadd
+class Otherwise(NamedTuple):
     "What would be said next after another number of thoughts"
     steps:int                     # thoughts
     top:list[tuple[str, float]]   # the likeliest tokens and their chances
@@ -591,14 +594,14 @@ def another_thought(
     layer:int=0,               # in which of the layers that think
     layers:int=1,              # how many of them there are
     top:int=5,                 # likeliest tokens to tell
-)->list[Thought]:              # one thought less if there is one, as it was, one more
+)->list[Otherwise]:           # one thought less if there is one, as it was, one more
     "What one thought less or more about a token would have changed"
-    options = [k for k in (steps-1, steps, steps+1) if k > 0]
+    options = [int(k) for k in (steps-1, steps, steps+1) if k > 0]
     logs = next_chances(model, ids[:token+1], told_to_stop(token, layer, layers, [0 if k == steps else k for k in options]))
     was = logs[options.index(steps)]
     text = lambda i: model.tokenizer.decode([int(i)]) if getattr(model, 'tokenizer', None) is not None else f'id {i}'
     best = np.argsort(-logs, axis=1, kind='stable')[:, :top]
-    return [Thought(k, [(text(i), float(np.exp(log[i]))) for i in likely], max(0., float((np.exp(was)*(was-log)).sum())), bool(log.argmax() != was.argmax())) for k, log, likely in zip(options, logs, best)]
+    return [Otherwise(k, [(text(i), float(np.exp(log[i]))) for i in likely], max(0., float((np.exp(was)*(was-log)).sum())), bool(log.argmax() != was.argmax())) for k, log, likely in zip(options, logs, best)]
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #4b9490d0
 def each_otherwise(
@@ -819,13 +822,13 @@ class PonderExploration(Portable):
         "Chances, thoughts, gate and memory of the present layer"
         return draw_pondering(self.trace, pondering(self.trace, self.view.example, self.view.layer))
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #1ffb378c
+# %% ../../nbs/api/66_explore.pondering.ipynb #a511349e
 class Ponder(PonderExploration):
     "An exploration that can be asked, told and taken away"
     def ask_about(self,
         position:int|None=None, # one of the example's recorded tokens, from 0; by default the present one
         layer:int|None=None,    # one of the layers that think
-    )->list[Thought]:
+    )->list[Otherwise]:
         "What one thought less or more about a token would have changed"
         if self.model is None: raise ValueError(trace_only)
         view = replace(self.view, **{k: v for k, v in dict(position=position, layer=layer).items() if v is not None})
@@ -881,10 +884,10 @@ def ponder_controls(
         controls['example'] = ipywidgets.Dropdown(description='Example', options=names, value=view.example, **look)
     return controls
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #e7ab5d0d
+# %% ../../nbs/api/66_explore.pondering.ipynb #d6b5b84c
 class PonderWiring(Ponder):
     "From a control to the page; needs `controls`, `stage`, `latest` and `asking`"
-    error = None
+    error, failed = None, None   # the last exception, and what raised it
 
     @property
     def view(self)->PonderView: return replace(self.current, **{name: getattr(self.stage, name) for name in ('position', 'thought', 'layer', 'color')}) if 'stage' in vars(self) else self.current
@@ -904,17 +907,17 @@ class PonderWiring(Ponder):
         "The page asks about a token"
         if change.new: self.asking.submit(self.serve_question, change.new)
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #2d0ab082
+# %% ../../nbs/api/66_explore.pondering.ipynb #d8cb0af0
 class PonderServing(PonderWiring):
     "From what is asked to the page"
     def serve(self, work, *request):
         "Do what was asked, in a worker; an error goes to the page"
         try:
             work(*request)
-            self.error, self.stage.error = None, ''
-        except Exception as error: self.error, self.stage.error = error, plain_error(error)
+            if self.failed == work: self.error, self.stage.error = None, ''
+        except Exception as error: self.failed, self.error, self.stage.error = work, error, plain_error(error)
         finally:
-            if not self.latest.stale: self.stage.busy = ''
+            if work == self.serve_text and not self.latest.stale: self.stage.busy = ''
 
     def serve_text(self):
         "Think about what the controls say"
