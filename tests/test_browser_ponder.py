@@ -1,6 +1,5 @@
 "Pondering as a reader meets it: JupyterLab in a real browser, by mouse and by keyboard, with the network off."
 import re
-import time
 
 import pytest
 import xarray as xr
@@ -211,37 +210,3 @@ def test_snapshot(tmp_path, browser, width):
         assert page.evaluate('document.documentElement.scrollWidth <= innerWidth'), 'wider than the screen'
         assert not page.failed and not page.errors, (page.failed, page.errors)
         assert all(url.startswith(('file:', 'data:', 'blob:')) for url in page.asked), page.asked
-
-
-def test_lab_notebook(spelling, browser):
-    "The lab notebook, on the shipped model: a sentence said twice, a text of one's own, and what one thought less would have said"
-    with watched(browser) as page:
-        open_notebook(page, spelling, 'ponder.ipynb')
-        run_all(page)
-        stage = ready(page)
-        tokens, options = stage.locator('.ll-token'), stage.locator('.ll-option')
-        expect(page.locator('.jp-StatusBar-TextItem', has_text='| Idle').first).to_be_visible(timeout=5*patience)
-        expect(options.first).to_be_visible()
-        before = tokens.all_inner_texts()
-        page.get_by_label('Example').select_option(index=2)
-        expect_change(tokens.all_inner_texts, before, 'the text')
-        page.get_by_label('Shade the text by').select_option('surprise')
-
-        # a text of one's own: from typed to drawn, and from a click to the answer
-        own = 'The dog ran to the house, and the cat ran after the dog.'
-        started = time.monotonic()
-        page.get_by_label('Text', exact=True).fill(own)
-        expect_change(lambda: ''.join(tokens.all_inner_texts()).replace('␣', '').startswith('Thedogran') and tokens.count() < 60, False, 'the text')
-        print(f'typed to drawn: {time.monotonic()-started:.2f} s, of which .35 s tell typing from having typed')
-        expect(options.first).to_be_visible()
-        took = stage.evaluate('''async (root) => { const took = [];
-            for (const i of [1, 4, 7]) {
-                const start = performance.now();
-                root.querySelectorAll(".ll-token")[i].click();
-                while (!root.querySelector(".ll-option") && performance.now() - start < 30000) await new Promise((go) => setTimeout(go, 5));
-                took.push(Math.round(performance.now() - start));
-            }
-            return took }''')
-        print('click to answer, in milliseconds:', took)
-        expect(stage.locator('.ll-was li')).to_have_count(5)
-        assert not errors_of_ours(page), page.errors
