@@ -907,7 +907,7 @@ class PonderWiring(Ponder):
         "The page asks about a token"
         if change.new: self.asking.submit(self.serve_question, change.new)
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #d8cb0af0
+# %% ../../nbs/api/66_explore.pondering.ipynb #000b5e4e
 class PonderServing(PonderWiring):
     "From what is asked to the page"
     def serve(self, work, *request):
@@ -931,17 +931,18 @@ class PonderServing(PonderWiring):
         "Let the page show a view"
         self.current = view
         for name in ('position', 'thought', 'layer'): setattr(self.stage, name, getattr(view, name))
-        self.stage.frame = frame_json(self.frame())
+        shown = self.frame()
+        self.key, self.stage.frame = shown['key'], frame_json(shown)
 
     def serve_question(self, asked:str):
         "Answer about one token, if it is still of this text"
         key, about = json.loads(asked)[:2]
-        if key != json.loads(self.stage.frame)['key']: return
+        if key != self.key: return
         layer, position = map(int, about.split(':'))
         if (mine := f'{self.view.example}/{about}') not in self.answers: self.ask_about(position, layer)
         self.stage.answer = json.dumps([key, about, self.answers[mine]])
 
-# %% ../../nbs/api/66_explore.pondering.ipynb #dc35d3dd
+# %% ../../nbs/api/66_explore.pondering.ipynb #fd9dcd97
 class PonderExplorer(PonderServing, Explorer, ipywidgets.VBox):
     "Where a model thought long, why it stopped, and what another thought would have changed"
     draw_still = staticmethod(still_ponder)
@@ -958,7 +959,7 @@ class PonderExplorer(PonderServing, Explorer, ipywidgets.VBox):
         PonderServing.__init__(self, source, texts, **choices)
         self.controls = ponder_controls(self.trace, self.current, self.texts_offered if self.model is not None else [])
         shown = self.frame()
-        self.stage = PonderState(frame=frame_json(shown), **{name: shown[name] for name in ('position', 'thought', 'layer', 'color')})
+        self.key, self.stage = shown['key'], PonderState(frame=frame_json(shown), **{name: shown[name] for name in ('position', 'thought', 'layer', 'color')})
         lock = lock or threading.Lock()
         self.latest, self.asking = LatestWins(self.serve, delay=.35, lock=lock), LatestWins(self.serve, delay=0., lock=lock)
         ipywidgets.VBox.__init__(self, [*self.controls.values(), PonderStage(state=self.stage, library=plotly_library())], layout=ipywidgets.Layout(overflow='visible'))
