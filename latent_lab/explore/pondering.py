@@ -463,11 +463,11 @@ class PonderReasons(NamedTuple):
 
 def against_chance(
     steps:Float[np.ndarray, 'm'],     # ranks, or what is left of them
-    reasons:Float[np.ndarray, 'r m'], # the same of what they may be about
+    reasons:Float[np.ndarray, 'rows m'], # the same of what they may be about
     words:Int[np.ndarray, 'm'],       # which word each token is, from 0
     times:int,                        # how often `steps` are dealt again
     rng:np.random.Generator,          # decides
-)->Float[np.ndarray, 'r 4']:          # rho, low, high, p
+)->Float[np.ndarray, 'rows 4']:          # rho, low, high, p
     "Correlations beside those that chance gives"
     few = max(1, 2**20//len(steps))                                        # dealt at once, so that a long trace takes no more memory than a short one
     again = (dealt_again(steps, words, min(few, times-done), rng) for done in range(0, times, few))
