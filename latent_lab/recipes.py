@@ -460,7 +460,7 @@ def run(
     if first: save(model, recipe, output, weights)
     figures |= dict(parameters=model.num_parameters(), eval_loss=trainer.evaluate()['eval_loss'], seconds=seconds) | judge()
     if first: (output/'result.json').write_text(json.dumps(dict(figures=figures, hardware=hardware(), log=trainer.state.log_history), indent=1))
-    trainer.accelerator.wait_for_everyone()
+    for _ in range(2): trainer.accelerator.wait_for_everyone()      # as at the end of `train`
     trainer.accelerator.end_training()
     return figures
 

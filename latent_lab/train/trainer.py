@@ -440,7 +440,7 @@ class ResumingTrainer(SavingTrainer):
         self.run = resume.run if resume else uuid.uuid4().hex
         self.train_parts = RunningParts()
         ended = super().train(resume_from_checkpoint=str(resume.path) if resume else None, **kwargs)
-        self.accelerator.wait_for_everyone()       # who leaves while a last message is still being put away can hang for ever inside PyTorch
+        for _ in range(2): self.accelerator.wait_for_everyone()    # who leaves while a last message is still being put away can hang for ever inside PyTorch; the second wait begins when the first has been put away
         return ended
 
     def _issue_warnings_after_load(self, found):
