@@ -9,8 +9,6 @@ Agreement: largest difference of answers and of every gradient, relative to the 
 """
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -19,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from halting import hardware
 from titans_pytorch import NeuralMemory as PeerMemory
 
 from latent_lab.blocks.memory import NeuralMemory
@@ -160,13 +159,6 @@ def agreement(args):
     return dict(tokens=args.checked, read=differences[0], worst_gradient=max(differences[1:]))
 
 
-def hardware(device):
-    "What this ran on"
-    versions = dict(torch=torch.__version__, titans_pytorch=version('titans-pytorch'), python=platform.python_version())
-    if device == 'cuda': return dict(device=torch.cuda.get_device_name(), cuda=torch.version.cuda, **versions)
-    return dict(device=f'{platform.machine()}, {len(os.sched_getaffinity(0))} cores', threads=torch.get_num_threads(), load_average=round(os.getloadavg()[0], 1), **versions)
-
-
 def main():
     "Run, print, store"
     args = parse()
@@ -179,7 +171,7 @@ def main():
             print(f'{mode} {name:<16}', row.get('error') or ' '.join(f'{key} {value:,}' for key, value in row.items() if value is not None), flush=True)
     given = [word for k, word in enumerate(sys.argv[1:]) if word != '--out' and sys.argv[k] != '--out']
     shape = {name: getattr(args, name) for name in ('width', 'chunk', 'block', 'rows', 'tokens', 'rounds')}
-    report = dict(command=' '.join(['python benchmarks/titans_memory.py', *given]), hardware=hardware(args.device), what=__doc__.strip().splitlines()[0], shape=shape, timings=timings, float64=checked)
+    report = dict(command=' '.join(['python benchmarks/titans_memory.py', *given]), hardware=hardware(args.device) | dict(titans_pytorch=version('titans-pytorch')), what=__doc__.strip().splitlines()[0], shape=shape, timings=timings, float64=checked)
     out = args.out or RESULTS/f"titans_memory_{'gpu' if args.device == 'cuda' else 'cpu'}.json"
     out.write_text(json.dumps(report, indent=1))
 

@@ -11,14 +11,13 @@ what was there before it (weights, gradients and AdamW's sums); on a CPU it is n
 """
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import time
 from pathlib import Path
 
 import torch
+from halting import hardware
 
 from latent_lab.models.baselines import PlainTransformerConfig, PlainTransformerForCausalLM
 from latent_lab.models.titans import TitansConfig, TitansForCausalLM
@@ -169,14 +168,6 @@ def measured(args, steps, facts):
         rows[name] = facts[name] | dict(ms=round(ms, 3), least_ms=round(min(times[name]), 3), tokens_a_second=round(1e3*args.rows*args.tokens/ms), peak_mb=None if peaks[name][0] is None else round(statistics.median(peaks[name]), 1))
     for row in rows.values(): row['of_plain'] = {base.removeprefix('plain, '): round(rows[base]['ms']/row['ms'], 3) for base in rows if base.startswith('plain')}
     return rows
-
-
-def hardware(device):
-    "What this ran on"
-    versions = dict(torch=torch.__version__, python=platform.python_version())
-    if device == 'cuda': return dict(device=torch.cuda.get_device_name(), cuda=torch.version.cuda, **versions)
-    with open('/proc/cpuinfo') as f: names = [line.split(':')[1].strip() for line in f if line.startswith('model name')]
-    return dict(device=f'{names[0]}, {len(os.sched_getaffinity(0))} cores', threads=torch.get_num_threads(), load_average=round(os.getloadavg()[0], 1), **versions)
 
 
 def main():

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['recall', 'surprise', 'MemoryInputs', 'Memory', 'memory_coefficients', 'memorize', 'MemoryState', 'state_tensors',
-           'state_from_tensors', 'MemoryWrites', 'NeuralMemory', 'new_state', 'reset_rows', 'MemoryLayer', 'ask',
-           'PersistentTokens']
+           'state_from_tensors', 'MemoryWrites', 'NeuralMemory', 'new_state', 'reset_rows', 'MemoryLayer', 'ask']
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #b344ca58
 import math
@@ -544,22 +543,3 @@ def _remember(layer, x, state, mask, documents, output_writes):
     back = lambda y: _put_back(heads(y).transpose(1, 2), places, n, mask).transpose(1, 2)
     share = lambda name: back(torch.sigmoid(logits[name])) if name in logits else None
     return read, after, MemoryWrites(back(loss), back(size), back(inputs.rate), share('momentum'), share('forget'))
-
-# %% ../../nbs/api/16_blocks.memory.ipynb #e4b0db75
-class PersistentTokens(nn.Module):
-    "Learnt tokens before every text"
-    def __init__(self,
-        width:int,      # features of a token
-        count:int=4,    # how many
-    ):
-        super().__init__()
-        if count < 1: raise ValueError(f'`count` is {count}; it must be at least 1')
-        self.tokens = nn.Parameter(torch.randn(count, width)/width**.5)
-
-    def forward(self,
-        x:Float[Tensor, 'b n d'],           # the text
-        mask:Bool[Tensor, 'b n']|None=None, # True at real tokens
-    )->tuple: # the tokens and the text (b, m+n, d); the mask with them, or None
-        "Put them in front"
-        first = self.tokens.to(x.dtype).expand(len(x), -1, -1)
-        return torch.cat([first, x], 1), None if mask is None else F.pad(mask, (len(self.tokens), 0), value=True)
