@@ -132,15 +132,15 @@ function drawVerdict(parts, meaning) {
   parts.verdict.textContent = meaning.sentence;
   const percent = (x) => `${50 + 50 * Math.max(-1, Math.min(1, x))}%`;
   const rows = meaning.rows.map((row) => {
-    const apart = row.name !== "Position", band = element("span", { className: "ll-band" }), rho = element("span", { className: "ll-rho", textContent: "●" }), ring = element("span", { className: "ll-apart", textContent: "○" });
+    const band = element("span", { className: "ll-band" }), rho = element("span", { className: "ll-rho", textContent: "●" }), ring = element("span", { className: "ll-held", textContent: "○" }), signed = (x) => `${x >= 0 ? "+" : "−"}${Math.abs(x).toFixed(2)}`;
     Object.assign(band.style, { left: percent(row.low), right: `calc(100% - ${percent(row.high)})` });
     rho.style.left = percent(row.rho);
-    ring.style.left = percent(row.apart);
-    return element("tr", {}, element("th", { textContent: row.name, scope: "row" }), element("td", { className: "ll-strip" }, element("span", { className: "ll-zero" }), band, ...(apart ? [ring] : []), rho),
-      element("td", { textContent: `${row.rho >= 0 ? "+" : "−"}${Math.abs(row.rho).toFixed(2)}` }), element("td", { textContent: apart ? `${row.apart >= 0 ? "+" : "−"}${Math.abs(row.apart).toFixed(2)}` : "" }));
+    ring.style.left = percent(row.held_rho);
+    return element("tr", {}, element("th", { textContent: row.name, scope: "row" }), element("td", { className: "ll-strip" }, element("span", { className: "ll-zero" }), band, ring, rho),
+      ...[row.rho, row.held_rho].map((x) => element("td", { textContent: signed(x) })));
   });
-  const head = element("tr", {}, ...["Thoughts go with …", "−1 … 0 … +1", "● ρ", "○ ρ apart from position"].map((textContent) => element("th", { textContent, scope: "col" })));
-  parts.evidence.replaceChildren(...(rows.length ? [element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)), element("p", { className: "ll-hint", textContent: "Spearman's ρ. The grey band is chance: the same numbers of thoughts dealt again among the words, 95 in 100 times." })] : []));
+  const head = element("tr", {}, ...["Thoughts go with …", "−1 … 0 … +1", "● ρ", "○ ρ, the others held"].map((textContent) => element("th", { textContent, scope: "col" })));
+  parts.evidence.replaceChildren(...(rows.length ? [element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)), element("p", { className: "ll-hint", textContent: "Spearman's ρ. The grey band is chance, 95 in 100 times: the same numbers of thoughts, each text turned by some places, or dealt again among the words. Held are, of a surprise, position and frequency; of these two, all others." })] : []));
 }
 
 // ---- the stage
