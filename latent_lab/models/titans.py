@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['VARIANTS', 'INNER', 'RULES', 'PRESETS', 'check_choice', 'check_layers', 'check_sizes', 'TitansConfig',
-           'CompanyAttention', 'Thought', 'halting_rule', 'Reasoned', 'ReasoningBlock', 'TitansCaches', 'TitansCache',
-           'TitansLayer', 'TitansBlock', 'apart', 'stops', 'alike', 'heard', 'over_layers', 'begin', 'TitansSites',
-           'TitansForCausalLM', 'titans_config', 'parameters_by_part']
+           'CompanyAttention', 'ThoughtStep', 'halting_rule', 'Reasoned', 'ReasoningBlock', 'TitansCaches',
+           'TitansCache', 'TitansLayer', 'TitansBlock', 'apart', 'stops', 'alike', 'heard', 'over_layers', 'begin',
+           'TitansSites', 'TitansForCausalLM', 'titans_config', 'parameters_by_part']
 
 # %% ../../nbs/api/45_models.titans.ipynb #5552071b
 from collections import defaultdict
@@ -136,7 +136,7 @@ class CompanyAttention(CausalAttention):
         return self.out(y.transpose(1, 2).flatten(2))
 
 # %% ../../nbs/api/45_models.titans.ipynb #525457ef
-class Thought(nn.Module):
+class ThoughtStep(nn.Module):
     "One more thought"
     def __init__(self,
         config:TitansConfig, # its shape
@@ -188,7 +188,7 @@ class ReasoningBlock(nn.Module):
         super().__init__()
         c, d = config, config.attn_dim
         self.intuition = nn.ModuleList(nn.Sequential(nn.LayerNorm(d), FeedForward(d, c.intermediate_size//2, c.dropout, 'geglu')) for _ in range(c.intuition_layers))
-        self.thought, self.rule = Thought(c), halting_rule(c, read)
+        self.thought, self.rule = ThoughtStep(c), halting_rule(c, read)
         self.future = FuturePredictor(d, c.horizon) if c.horizon else None
         self.gate = None if c.gate_bias is None else ConfidenceGate(d, c.gate_bias)
 
