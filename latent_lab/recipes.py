@@ -321,11 +321,11 @@ def source_documents(
 )->list[dict]:  # each with `messages` or `text`
     "The conversations or texts of a file"
     from latent_lab.data.chat import load_chat
-    from latent_lab.data.pairs import _documents
+    from latent_lab.data.pairs import documents_of
     from latent_lab.data.text import ROW_FILES, read_rows
     path = Path(source).expanduser()
     rows = read_rows(path, ()) if any(kind in path.suffixes for kind in ROW_FILES) else []
-    return list(load_chat(path, drop_broken=True)) if rows and 'messages' in rows[0] else [dict(text=text) for text in _documents(path, 2)]
+    return list(load_chat(path, drop_broken=True)) if rows and 'messages' in rows[0] else [dict(text=text) for text in documents_of(path, 2)]
 
 def chat_documents(data:dict, seed:int)->tuple[list[dict], list[dict]]:
     "What a recipe learns from, and what is held out"

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['recall', 'surprise', 'MemoryInputs', 'Memory', 'memory_coefficients', 'memorize', 'MemoryState', 'state_tensors',
-           'state_from_tensors', 'MemoryWrites', 'NeuralMemory', 'new_state', 'reset_rows', 'MemoryLayer', 'ask']
+           'state_from_tensors', 'MemoryWrites', 'NeuralMemory', 'new_state', 'reset_rows', 'MemoryLayer']
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #b344ca58
 import math
@@ -508,19 +508,6 @@ def reset_rows(
 class MemoryLayer(StateLayer):
     "A layer of a `transformers.Cache` that holds a memory"
     def _change(self, function): self.state = self.state if self.state is None else self.state.map(function)
-
-# %% ../../nbs/api/16_blocks.memory.ipynb #71665c11
-def ask(
-    layer:NeuralMemory,              # whose memory
-    x:Float[Tensor, 'b n d'],        # tokens that ask
-    state:MemoryState|None=None,     # None: a new memory
-)->Float[Tensor, 'b n d']:           # what all of them read from the memory as it is
-    "Read and write nothing"
-    _check_call(layer, x, None, None)
-    if state is None: state = new_state(layer, len(x))
-    _check_state(layer, x, state)
-    weights = {name: w.flatten(0, 1) for name, w in state.weights.items()}
-    return _join_heads(layer, recall(_split_heads(layer.to_query(layer.read_norm(x)), layer.heads), weights), x)
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #a2f5481a
 def _remember(layer, x, state, mask, documents, output_writes):

@@ -18,8 +18,9 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset, Features, IterableDataset, List, Value
 from jaxtyping import Bool, Int
-from .pairs import _check_draw, _some
-from .text import _check_file, _suffix, hub_rows, local_path, read_rows
+from .pairs import some_rows
+from .sequences import check_whole
+from .text import check_file, file_kind, hub_rows, local_path, read_rows
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import render_jinja_template
@@ -53,8 +54,8 @@ def _file_rows(
     lazily:bool,    # one line after the other, where there are lines
 )->Iterator[dict]:
     "The rows of a file, in their order"
-    _check_file(path)
-    if not lazily or _suffix(path) != '.jsonl':
+    check_file(path)
+    if not lazily or file_kind(path) != '.jsonl':
         yield from read_rows(path, ())
         return
     n, line = 0, ' '
@@ -112,7 +113,7 @@ def load_chat(
     streaming:bool=False,        # read while training: nothing is kept, and what is broken shows only when it is reached
 )->Dataset|IterableDataset:      # `messages`, each a `role` and a `content`
     "Conversations from a file or from the Hub"
-    _check_draw(1 if num_rows is None else num_rows, seed)
+    check_whole(1, num_rows=1 if num_rows is None else num_rows), check_whole(0, seed=seed)
     path = local_path(source)
     if path and split is not None: raise ValueError(f'`split` is {split!r}, but {path} is a file and has no splits')
     if not path:
@@ -120,11 +121,11 @@ def load_chat(
         data = _hub_conversations(data, column, source, drop_broken is not False)
     else:
         def rows(): return _conversations(_file_rows(path, streaming), column, path, bool(drop_broken))
-        if streaming: _check_file(path)
+        if streaming: check_file(path)
         data = IterableDataset.from_generator(rows, features=_MESSAGES) if streaming else Dataset.from_dict(dict(messages=[row['messages'] for row in rows()]), features=_MESSAGES)
     if streaming: return data if num_rows is None else data.take(num_rows)
     if not len(data): raise ValueError(f'{source}: there are no conversations in it')
-    return _some(data, num_rows, seed)
+    return some_rows(data, num_rows, seed)
 
 # %% ../../nbs/api/34_data.chat.ipynb #95d2ed29
 START, END = '<|im_start|>', '<|im_end|>'

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FACTS', 'NAMES', 'ACTIVITIES', 'DAYS', 'HOURS', 'TIMES', 'PLACES', 'PAIR_SETS', 'made_dialogues', 'facts_found',
-           'recovered_facts', 'as_pairs', 'load_pairs', 'reconstruction', 'without_overlap', 'sentences',
-           'sentence_rows']
+           'recovered_facts', 'as_pairs', 'some_rows', 'load_pairs', 'reconstruction', 'without_overlap', 'sentences',
+           'documents_of', 'sentence_rows']
 
 # %% ../../nbs/api/32_data.pairs.ipynb #5d5424c4
 import random
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from datasets import Dataset, DatasetDict, Features, Value
+from .sequences import check_whole
 from .text import check_rows, hub_rows, load_text, local_path, read_rows
 
 # %% ../../nbs/api/32_data.pairs.ipynb #8d281831
@@ -145,23 +146,13 @@ def _dialogue(
     summary = rng.choice(_SUMMARIES).format(**plan, at=at, At=at.capitalize())
     return dict(input='\n'.join(lines), target=summary, **plan, rejected=old, rejected_fact=fact)
 
-# %% ../../nbs/api/32_data.pairs.ipynb #465e9f6e
-def _check_draw(
-    num_rows:int, # how many rows were asked for
-    seed:int,     # and which ones
-)->None:
-    "Refuse what is no number of rows, or no seed"
-    for name, value, least in (('num_rows', num_rows, 1), ('seed', seed, 0)):
-        if not isinstance(value, int): raise TypeError(f'`{name}` is {value!r}: it must be a whole number')
-        if value < least: raise ValueError(f'`{name}` is {value}: it must be at least {least}')
-
 # %% ../../nbs/api/32_data.pairs.ipynb #ae308066
 def made_dialogues(
     num_rows:int=1000, # rows to make, no two with the same dialogue
     seed:int=0,        # same seed, same rows
 )->Dataset:            # `input`, `target`, the facts `who`, `what`, `when`, `where`; and `rejected`, with `rejected_fact`, which one it was
     "Dialogues in which a plan is made, and their summaries"
-    _check_draw(num_rows, seed)
+    check_whole(1, num_rows=num_rows), check_whole(0, seed=seed)
     rng, rows = random.Random(seed), {}
     while len(rows) < num_rows:
         row = _dialogue(rng)
@@ -244,13 +235,13 @@ PAIR_SETS = {  # name -> its id on the Hub, and configuration
     'qa': ('rajpurkar/squad', None)}                     # a question with its paragraph, and the answer
 
 # %% ../../nbs/api/32_data.pairs.ipynb #5808086f
-def _some(
+def some_rows(
     data:Dataset,       # any rows
     num_rows:int|None,  # how many to keep, at most
     seed:int,           # which ones
 )->Dataset:
     "Some of the rows, drawn by chance, in their order"
-    _check_draw(1 if num_rows is None else num_rows, seed)
+    check_whole(1, num_rows=1 if num_rows is None else num_rows), check_whole(0, seed=seed)
     if num_rows is None or num_rows >= len(data): return data
     return data.select(np.sort(np.random.default_rng(seed).permutation(len(data))[:num_rows]))
 
@@ -290,7 +281,7 @@ def load_pairs(
         data = _hub_pairs(hub_rows(name, split or 'train', config=config), source, input, target)
     else: raise ValueError(f'there is no set {source!r}: choose from {", ".join(PAIR_SETS)}, made_dialogues, a file, or a Hub id such as owner/name')
     if not len(data): raise ValueError(f'{source}: there are no pairs in it')
-    return _some(data, num_rows, seed)
+    return some_rows(data, num_rows, seed)
 
 # %% ../../nbs/api/32_data.pairs.ipynb #447e1159
 def _is_plain(
@@ -318,7 +309,7 @@ def reconstruction(
     elif isinstance(source, str): raise ValueError(f'{source!r} is no file, and no Hub id such as owner/name; texts are given as a list')
     else: rows = [{column: text} for text in source]
     texts = [row[column].strip() for row in check_rows(rows, [column], name, drop_empty)]
-    return _some(Dataset.from_dict(dict(input=texts, target=texts)), num_rows, seed)
+    return some_rows(Dataset.from_dict(dict(input=texts, target=texts)), num_rows, seed)
 
 # %% ../../nbs/api/32_data.pairs.ipynb #33e9864c
 def without_overlap(
@@ -451,7 +442,7 @@ def _document(
     except (KeyError, TypeError) as error: raise ValueError(f'{source}, row {n}: there is no text in column `{columns[-1]}` ({type(error).__name__} {error})') from None
 
 # %% ../../nbs/api/32_data.pairs.ipynb #6f9be302
-def _documents(
+def documents_of(
     source:str|Path|Sequence[str]|Dataset, # a file, a data set, or a list of texts
     enough:int,                            # documents that a plain text should be cut into
 )->list[str]:
@@ -489,7 +480,7 @@ def sentence_rows(
     if not 0 < held_out < 1: raise ValueError(f'`held_out` is {held_out}: it must be between 0 and 1')
     rng, seen, parts = np.random.default_rng(seed), set(), dict(train={}, held_out={})
     for name, source in _named(sources).items():
-        documents = [document for document in _documents(source, round(1/held_out)) if _plain(document) not in seen]
+        documents = [document for document in documents_of(source, round(1/held_out)) if _plain(document) not in seen]
         seen |= set(map(_plain, documents))
         apart = set(rng.permutation(len(documents))[:max(1, round(held_out*len(documents)))]) if len(documents) > 1 else ()
         for n, document in enumerate(documents):

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 from datasets import Dataset
-from .sequences import OPERATORS, _check_whole, _expression, list_ops_values
+from .sequences import OPERATORS, check_whole, list_ops_values, list_ops_words
 
 # %% ../../nbs/api/33_data.reasoning.ipynb #5e9243a8
 def _distinct(
@@ -84,7 +84,7 @@ def addition(
     difficulty:int|Sequence[int]|None=None,  # carries, each equally often; None: as chance has it
 )->Dataset:                                  # `question`, `steps`, `answer`, `difficulty`; truth: `carries`, whether each column does, from the left
     "Sums of two numbers, worked column by column"
-    _check_whole(1, num_rows=num_rows, digits=digits)
+    check_whole(1, num_rows=num_rows, digits=digits)
     levels = _levels(difficulty, 0, digits, f'carries of sums with {digits} digits')
     return _distinct(lambda rng, level: _sum(rng, digits, level), num_rows, seed, levels)
 
@@ -110,7 +110,7 @@ def _nested(
     level:int|None,          # how deep it is; None: as it comes
 )->dict|None:                # None if another depth came
     "One expression, worked from the inside out"
-    words = _expression(rng, level or max_depth, max_args)
+    words = list_ops_words(rng, level or max_depth, max_args)
     depth = np.cumsum([word in OPERATORS for word in words]) - np.cumsum([0, *(word == ']' for word in words[:-1])])
     if level not in (None, depth.max()): return None
     text = ' '.join(words)
@@ -126,7 +126,7 @@ def listops(
     difficulty:int|Sequence[int]|None=None,  # depths, each equally often; None: as chance has it
 )->Dataset:                                  # `question`, `steps`, `answer`, `difficulty`; truth: `depth` and `value` (where a list closes, else -1) at each word
     "Nested lists of digits, worked from the inside out"
-    _check_whole(1, num_rows=num_rows, max_depth=max_depth), _check_whole(2, max_args=max_args)
+    check_whole(1, num_rows=num_rows, max_depth=max_depth), check_whole(2, max_args=max_args)
     levels = _levels(difficulty, 1, max_depth, f'depths with `max_depth` {max_depth}')
     return _distinct(lambda rng, level: _nested(rng, max_depth, max_args, level), num_rows, seed, levels)
 
@@ -185,7 +185,7 @@ def maze(
     difficulty:int|Sequence[int]|None=None,  # moves of the shortest way, each equally often; None: as chance has it
 )->Dataset:                                  # `question`, `steps`, `answer`, `difficulty`; truth at each place, row by row: `distance` to the goal (-1 where there is no way), and whether the `path` goes there
     "Grids with walls and the only shortest way through them"
-    _check_whole(1, num_rows=num_rows), _check_whole(2, size=size)
+    check_whole(1, num_rows=num_rows), check_whole(2, size=size)
     if not 0 <= walls < 1: raise ValueError(f'`walls` is {walls}: it must be from 0 to below 1')
     levels = _levels(difficulty, 1, 2*size*size//3, f'moves in a maze of {size} by {size}')
     return _distinct(lambda rng, level: _maze(rng, size, walls, level), num_rows, seed, levels)

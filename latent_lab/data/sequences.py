@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['PAD', 'INCREMENT', 'SWITCH', 'STRUCTURED', 'ZERO', 'NUMBERS', 'WORDS', 'RULES', 'STEP', 'CLOCK', 'OPERATORS',
-           'LIST_WORDS', 'TASKS', 'sequence_tokenizer', 'hidden_rule_switch', 'structured_tokens', 'long_increment',
-           'list_ops_values', 'list_ops_tokenizer', 'list_ops', 'bayes_ceiling', 'load_task', 'task_tokenizer']
+           'LIST_WORDS', 'TASKS', 'sequence_tokenizer', 'check_whole', 'hidden_rule_switch', 'structured_tokens',
+           'long_increment', 'list_ops_values', 'list_ops_tokenizer', 'list_ops_words', 'list_ops', 'bayes_ceiling',
+           'load_task', 'task_tokenizer']
 
 # %% ../../nbs/api/30_data.sequences.ipynb #dba3485f
 from collections.abc import Callable
@@ -38,7 +39,7 @@ def sequence_tokenizer()->PreTrainedTokenizerFast:
     return _word_tokenizer(WORDS)
 
 # %% ../../nbs/api/30_data.sequences.ipynb #167b3328
-def _check_whole(
+def check_whole(
     least:int,    # the smallest that will do
     **values:int, # arguments by name
 )->None:
@@ -47,6 +48,7 @@ def _check_whole(
         if not isinstance(value, int): raise TypeError(f'`{name}` is {value!r}: it must be a whole number')
         if value < least: raise ValueError(f'`{name}` is {value}: it must be at least {least}')
 
+# %% ../../nbs/api/30_data.sequences.ipynb #bbca2997
 def _row_lengths(
     rng:np.random.Generator, # source of chance
     num_rows:int,            # how many rows
@@ -55,8 +57,8 @@ def _row_lengths(
 )->np.ndarray:               # [num_rows, 1]
     "How many tokens each row has"
     min_length = length if min_length is None else min_length
-    _check_whole(1, num_rows=num_rows)
-    _check_whole(8, length=length, min_length=min_length)
+    check_whole(1, num_rows=num_rows)
+    check_whole(8, length=length, min_length=min_length)
     if length > 16_384: raise ValueError(f'`length` is {length}: it must be at most 16,384')
     if min_length > length: raise ValueError(f'`min_length` is {min_length}: it must be at most `length`, which is {length}')
     return rng.integers(min_length, length, (num_rows, 1), endpoint=True)
@@ -211,7 +213,7 @@ def list_ops_tokenizer()->PreTrainedTokenizerFast:
     "Reads and writes the 17 words of ListOps, such as `[MAX 2 9 ] = 9`"
     return _word_tokenizer(LIST_WORDS)
 
-def _expression(
+def list_ops_words(
     rng:np.random.Generator, # source of chance
     max_depth:int,           # lists within lists, at most
     max_args:int,            # members of a list, at most
@@ -220,7 +222,7 @@ def _expression(
     words = [list(OPERATORS)[rng.integers(4)]]
     for _ in range(rng.integers(2, max_args+1)):
         nested = max_depth > 1 and rng.random() < 1/3
-        words += _expression(rng, max_depth-1, max_args) if nested else [str(rng.integers(10))]
+        words += list_ops_words(rng, max_depth-1, max_args) if nested else [str(rng.integers(10))]
     return [*words, ']']
 
 # %% ../../nbs/api/30_data.sequences.ipynb #2a597ac9
@@ -231,10 +233,10 @@ def list_ops(
     seed:int=0,        # same seed, same rows
 )->Dataset:            # truth: `depth` and `value` (where a list closes, else -1) at each token, `answer` of the row
     "Nested lists of digits, and what they come to"
-    _check_whole(1, num_rows=num_rows, max_depth=max_depth), _check_whole(2, max_args=max_args)
+    check_whole(1, num_rows=num_rows, max_depth=max_depth), check_whole(2, max_args=max_args)
     rng, ids, columns = np.random.default_rng(seed), {word: i for i, word in enumerate(LIST_WORDS)}, []
     for _ in range(num_rows):
-        words = _expression(rng, max_depth, max_args)
+        words = list_ops_words(rng, max_depth, max_args)
         value = list_ops_values(' '.join(words))
         depth = np.cumsum([word in OPERATORS for word in words]) - np.cumsum([0, *(word == ']' for word in words[:-1])])
         tokens = [ids[word] for word in (*words, '=', str(value[-1]))]

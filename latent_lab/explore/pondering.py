@@ -41,7 +41,7 @@ from .interpolation import plain_error
 from .project import Projector, describe_quality
 from .widgets import Explorer, LatestWins, Portable, Stage, StageState, frame_json, page_assets, page_html, plotly_library, still_html
 from ..pondering import PonderVerdict, is_pondering_meaningful
-from ..trace import _listening, text_ids
+from ..trace import listening, text_ids
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #05503989
 made_config = '{"epsilon": 0.01, "reasoning_layers": [2], "memory_layers": [1]}'   # what the explorer asks of a trace's configuration
@@ -425,7 +425,7 @@ def next_chances(
     "What a model would say next, told where to stop"
     import torch
     device = getattr(model, 'device', 'cpu')
-    with _listening(model) if hasattr(model, 'modules') else nullcontext():
+    with listening(model) if hasattr(model, 'modules') else nullcontext():
         logits = torch.as_tensor(model(torch.tensor(ids, device=device).expand(len(told), -1), stop_after=told.to(device), logits_to_keep=1 if where is None else 0).logits)
     kept = logits[:, -1] if where is None else logits[torch.arange(len(told)), torch.tensor(where)]
     return torch.log_softmax(kept.float(), -1).cpu().numpy()
