@@ -12,12 +12,13 @@ import argparse
 import copy
 import json
 import os
-import platform
 import statistics
 import sys
 import time
+from importlib.metadata import version
 
 import torch
+from halting import hardware
 from torch import nn
 
 from latent_lab.blocks.recurrence import LeakyGatedRecurrence, recurrence
@@ -121,15 +122,9 @@ def errors(d, b, n, device):
     return {name: ((a.double()-w).norm()/w.norm()).item() for name, a, w in pairs}
 
 
-def hardware(device):
-    "What this ran on"
-    versions = dict(torch=torch.__version__, python=platform.python_version())
-    if device == 'cuda':
-        return dict(device=torch.cuda.get_device_name(), cuda=torch.version.cuda, cudnn=torch.backends.cudnn.version(), **versions)
-    import numba
-    with open('/proc/cpuinfo') as f: names = [line.split(':')[1].strip() for line in f if line.startswith('model name')]
-    return dict(device=f'{names[0]}, {len(os.sched_getaffinity(0))} cores', threads=torch.get_num_threads(),
-                load_average=round(os.getloadavg()[0], 1), numba=numba.__version__, **versions)
+def versions(device):
+    "Of what stands behind the rivals and our kernels"
+    return dict(cudnn=torch.backends.cudnn.version()) if device == 'cuda' else dict(numba=version('numba'))
 
 
 def main():
@@ -158,7 +153,7 @@ def main():
         checked[f'd={d} b={b} n={n}'] = found = errors(d, b, n, args.device)
         print(f'd={d} b={b} n={n} relative errors', ' '.join(f'{k} {v:.1e}' for k, v in found.items()), flush=True)
     given = [word for k, word in enumerate(sys.argv[1:]) if word != '--out' and sys.argv[k] != '--out']
-    report = dict(command=' '.join(['python benchmarks/recurrence.py', *given]), hardware=hardware(args.device), rounds=args.rounds,
+    report = dict(command=' '.join(['python benchmarks/recurrence.py', *given]), hardware=hardware(args.device) | versions(args.device), rounds=args.rounds,
                   what=__doc__.strip().splitlines()[0], timings=rows, relative_errors=checked)
     with open(out, 'w') as f: json.dump(report, f, indent=1)
 
