@@ -81,6 +81,30 @@ def add_notebook(lab, name, source):
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python'))), lab[1]/name)
 
 
+def add_toy_notebook(lab, name, imports, explorer):
+    "A notebook with an explorer, whose last cell runs as long as a file `hold` lies beside it; gives the lab"
+    add_notebook(lab, name, f'''from pathlib import Path
+import time
+{imports}
+---
+{explorer}
+---
+if Path('hold').exists():
+    Path('held').touch()
+    while Path('hold').exists(): time.sleep(.05)''')
+    return lab
+
+
+@contextmanager
+def held(lab):
+    "While this lasts the last cell of a toy notebook runs; gives what waits until it does"
+    hold, running = lab[1]/'hold', lab[1]/'held'
+    running.unlink(missing_ok=True)
+    hold.touch()
+    try: yield lambda: expect_change(running.exists, False, 'the busy cell')
+    finally: hold.unlink()
+
+
 # ---- what a reader does on a page
 
 @contextmanager

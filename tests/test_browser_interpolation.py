@@ -3,23 +3,13 @@ import re
 import time
 
 import pytest
-from conftest import add_notebook, drawn, errors_of_ours, expect_change, open_notebook, patience, ring, run_all, watched
+from conftest import add_toy_notebook, drawn, errors_of_ours, expect_change, held, open_notebook, patience, ring, run_all, watched
 from playwright.sync_api import expect
 
 from latent_lab.explore.interpolate import ToyIdeas, all_toy_texts
 from latent_lab.explore.interpolation import InterpolationExplorer
 
 mouse, wolf = 'The tiny mouse sleeps in bed.', 'The huge wolf sleeps far away.'
-words_notebook = f'''from pathlib import Path
-import time
-from latent_lab.explore.interpolate import ToyIdeas, all_toy_texts
-from latent_lab.explore.interpolation import InterpolationExplorer
----
-InterpolationExplorer(ToyIdeas(), [{mouse!r}, {wolf!r}], ideas=all_toy_texts()[::7], alpha=0.)
----
-if Path('hold').exists():
-    Path('held').touch()
-    while Path('hold').exists(): time.sleep(.05)'''
 
 
 # ---- what the tests stand on
@@ -27,8 +17,8 @@ if Path('hold').exists():
 @pytest.fixture(scope='module')
 def ways(lab):
     "The lab, with a notebook on a toy beside the lab notebooks"
-    add_notebook(lab, 'words.ipynb', words_notebook)
-    return lab
+    return add_toy_notebook(lab, 'words.ipynb', 'from latent_lab.explore.interpolate import ToyIdeas, all_toy_texts\nfrom latent_lab.explore.interpolation import InterpolationExplorer',
+                            f'InterpolationExplorer(ToyIdeas(), [{mouse!r}, {wolf!r}], ideas=all_toy_texts()[::7], alpha=0.)')
 
 
 def ready(page, which=0): return drawn(page.locator('.ll-way').nth(which))
@@ -165,20 +155,17 @@ def test_by_mouse_and_mistakes(ways, browser):
 
 def test_busy_kernel(ways, browser):
     "While a cell runs, the slider reads what was read within a tenth of a second"
-    (ways[1]/'hold').touch()
-    try:
-        with watched(browser) as page:
-            open_notebook(page, ways, 'words.ipynb')
-            run_all(page)
-            stage = ready(page)
-            expect_change(lambda: (ways[1]/'held').exists(), False, 'the busy cell')
-            took = sorted(seconds_to_sentence(stage, alpha) for alpha in (.2, .4, .7, .9, 0, .5, 1))
-            print('slider to sentence, in seconds:', [round(t, 3) for t in took])
-            assert took[len(took)//2] <= .1, took
-            expect(stage.locator('.ll-sentence')).to_have_text(wolf)
-            expect(page.locator('.jp-StatusBar-TextItem', has_text='| Busy').first).to_be_visible()   # the cell has been running all along
-            assert not errors_of_ours(page), page.errors
-    finally: (ways[1]/'hold').unlink()
+    with held(ways) as busy, watched(browser) as page:
+        open_notebook(page, ways, 'words.ipynb')
+        run_all(page)
+        stage = ready(page)
+        busy()
+        took = sorted(seconds_to_sentence(stage, alpha) for alpha in (.2, .4, .7, .9, 0, .5, 1))
+        print('slider to sentence, in seconds:', [round(t, 3) for t in took])
+        assert took[len(took)//2] <= .1, took
+        expect(stage.locator('.ll-sentence')).to_have_text(wolf)
+        expect(page.locator('.jp-StatusBar-TextItem', has_text='| Busy').first).to_be_visible()   # the cell has been running all along
+        assert not errors_of_ours(page), page.errors
 
 
 @pytest.mark.parametrize('scheme, width', [('light', 1200), ('dark', 390)])

@@ -3,21 +3,12 @@ import re
 
 import pytest
 import xarray as xr
-from conftest import add_notebook, errors_of_ours, expect_change, open_notebook, patience, run_all, watched
+from conftest import add_toy_notebook, errors_of_ours, expect_change, held, open_notebook, patience, run_all, watched
 from playwright.sync_api import expect
 
 from latent_lab.explore.pondering import Ponder, PonderExplorer, Speller, pondering_trace
 
 mouse = 'the mouse sees an extraordinary house'
-words_notebook = f'''from pathlib import Path
-import time
-from latent_lab.explore.pondering import PonderExplorer, Speller
----
-PonderExplorer(Speller(), [{mouse!r}, 'a cat sleeps'])
----
-if Path('hold').exists():
-    Path('held').touch()
-    while Path('hold').exists(): time.sleep(.05)'''
 
 
 # ---- what the tests stand on
@@ -25,8 +16,7 @@ if Path('hold').exists():
 @pytest.fixture(scope='module')
 def spelling(lab):
     "The lab, with a notebook on a toy that spells"
-    add_notebook(lab, 'spelling.ipynb', words_notebook)
-    return lab
+    return add_toy_notebook(lab, 'spelling.ipynb', 'from latent_lab.explore.pondering import PonderExplorer, Speller', f"PonderExplorer(Speller(), [{mouse!r}, 'a cat sleeps'])")
 
 
 def ready(page, which=0):
@@ -161,17 +151,15 @@ def test_texts_and_mistakes(spelling, browser):
 def test_busy_kernel(spelling, browser):
     "While a cell runs the selection moves; a question is answered when the cell ends, if not before"
     with watched(browser) as page:
-        (spelling[1]/'hold').touch()
-        try:
+        with held(spelling) as busy:
             open_notebook(page, spelling, 'spelling.ipynb')
             run_all(page)
             stage = ready(page)
-            expect_change(lambda: (spelling[1]/'held').exists(), False, 'the busy cell')
+            busy()
             stage.get_by_role('application').focus()
             page.keyboard.press('Home')
             expect(stage.locator('.ll-token.ll-now')).to_have_attribute('data-index', '0', timeout=1000)
             expect(page.locator('.jp-StatusBar-TextItem', has_text='| Busy').first).to_be_visible()
-        finally: (spelling[1]/'hold').unlink()
         expect(stage.locator('.ll-option h5').first).to_contain_text('2 thoughts')
 
 
