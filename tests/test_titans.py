@@ -3,30 +3,10 @@ import itertools
 
 import pytest
 import torch
-from latent_lab.blocks.gate import ConfidenceGate
-from latent_lab.blocks.halting import ACT
-from latent_lab.blocks.memory import NeuralMemory
 from latent_lab.models.contract import check_model
-from latent_lab.models.titans import INNER, RULES, VARIANTS, TitansConfig, TitansForCausalLM
-from torch import nn
+from latent_lab.models.titans import INNER, RULES, VARIANTS, opinionated
 
 THRESHOLDS = dict(difference=.25, kl=.01, entropy=3.9)      # at which some tokens of the small models below stop early
-
-
-def opinionated(**change):
-    "A small model whose heads differ from token to token, with open gates and memories that write boldly"
-    torch.manual_seed(0)
-    usual = dict(chunk_size=8, dropout=0., attn_dim=32, memory_chunk_size=4, memory_block_size=8, max_thoughts=5)
-    model = TitansForCausalLM(TitansConfig(**(usual | change)))
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, ACT): module.head.weight.normal_(std=.3), module.head.bias.fill_(-.5)
-            if isinstance(module, ConfidenceGate): module.weight.normal_(std=.3), module.bias.zero_()
-            if isinstance(module, NeuralMemory): module.to_rates['rate'].weight.normal_(), module.to_rates['rate'].bias.zero_()
-            if isinstance(module, nn.Linear) and 0 < module.weight.std() < .03: module.weight.mul_(5)
-    return model.eval()
-
-
 CHECKS = ['causal', 'cached', 'padding', 'pieces', 'gradients']
 
 @pytest.mark.parametrize('variant, inner, halting', itertools.product(VARIANTS, INNER, RULES))

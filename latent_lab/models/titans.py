@@ -6,7 +6,7 @@
 __all__ = ['VARIANTS', 'INNER', 'RULES', 'PRESETS', 'check_choice', 'check_layers', 'check_sizes', 'TitansConfig',
            'CompanyAttention', 'ThoughtStep', 'halting_rule', 'Reasoned', 'ReasoningBlock', 'TitansCaches',
            'TitansCache', 'TitansLayer', 'TitansBlock', 'apart', 'stops', 'alike', 'heard', 'over_layers', 'begin',
-           'TitansSites', 'TitansForCausalLM', 'titans_config', 'parameters_by_part']
+           'TitansSites', 'TitansForCausalLM', 'opinionated', 'titans_config', 'parameters_by_part']
 
 # %% ../../nbs/api/45_models.titans.ipynb #5552071b
 from collections import defaultdict
@@ -436,6 +436,23 @@ class TitansForCausalLM(TitansSites):
 
 AutoConfig.register(TitansConfig.model_type, TitansConfig, exist_ok=True)
 AutoModelForCausalLM.register(TitansConfig, TitansForCausalLM, exist_ok=True)
+
+# %% ../../nbs/api/45_models.titans.ipynb #eaa16ac8
+def opinionated(
+    seed:int=0, # of its weights
+    **change,   # of the configuration, where it is not that of a small model
+)->TitansForCausalLM:
+    "A small model whose heads differ from token to token, with open gates and memories that write boldly"
+    usual = dict(chunk_size=8, dropout=0., attn_dim=32, memory_chunk_size=4, memory_block_size=8, max_thoughts=5)
+    with torch.random.fork_rng([]), torch.no_grad():
+        torch.manual_seed(seed)
+        model = TitansForCausalLM(TitansConfig(**(usual | change)))
+        for module in model.modules():
+            if isinstance(module, ACT): module.head.weight.normal_(std=.3), module.head.bias.fill_(-.5)
+            if isinstance(module, ConfidenceGate): module.weight.normal_(std=.3), module.bias.zero_()
+            if isinstance(module, NeuralMemory): module.to_rates['rate'].weight.normal_(), module.to_rates['rate'].bias.zero_()
+            if isinstance(module, nn.Linear) and 0 < module.weight.std() < .03: module.weight.mul_(5)
+    return model.eval()
 
 # %% ../../nbs/api/45_models.titans.ipynb #01bfeb42
 PRESETS = {
