@@ -1,4 +1,5 @@
 "Every notebook runs from top to bottom: one notebook, one case, through nbdev's own runner."
+import gc
 import sys
 from pathlib import Path
 
@@ -23,5 +24,6 @@ notebooks = sorted(nbglob(config.nbs_path, as_path=True), key=in_reading_order)
 @pytest.mark.parametrize('path', notebooks, ids=lambda path: str(path.relative_to(config.nbs_path).with_suffix('')))
 def test_notebook(path):
     passed, _ = run_notebook(path, skip_flags=config.tst_flags.split(), basepath=root)
+    gc.unfreeze()                                                    # a notebook may have left its imports out of sweeping
     if dynamo := sys.modules.get('torch._dynamo'): dynamo.reset()   # what was compiled holds on to the notebook's names
     assert passed, f'{path.name}: a cell failed; its traceback is in the captured stderr'

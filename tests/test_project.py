@@ -112,6 +112,14 @@ def test_imports_have_their_own_cells(path):
 
 
 @each_api_notebook
+def test_imports_only_what_is_public(path):
+    "A helper that another room uses has no underscore"
+    hidden = {alias.name for cell in cells(path) for node in imports(tree(cell)) if isinstance(node, ast.ImportFrom) and (node.module or '').startswith('latent_lab.')
+              for alias in node.names if alias.name.startswith('_')}
+    assert not hidden, f'{path.name} imports what another room keeps to itself: {hidden}'
+
+
+@each_api_notebook
 def test_exported_cells_are_small(path):
     for cell in cells(path):
         lines = [line for line in source(cell).splitlines() if line.strip()]

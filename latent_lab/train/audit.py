@@ -144,7 +144,8 @@ def resample(
 )->np.ndarray:             # (num_samples,) the score of each
     "The score on rows drawn again, with replacement"
     n, draw = len(scores.rows), np.random.default_rng(seed).integers
-    return scores.total(np.stack([scores.rows[draw(0, n, n)].sum(0) for _ in range(num_samples)]))
+    few = max(1, 2**17//max(1, scores.rows.size))                     # corpora at once, so that many rows take no more memory than few
+    return scores.total(np.concatenate([scores.rows[draw(0, n, (min(few, num_samples-done), n))].sum(1) for done in range(0, num_samples, few)]))
 
 def bootstrap(
     scores:RowScores,      # of some rows
