@@ -2,9 +2,11 @@
 
     python benchmarks/idea_runs.py train paths facts --sources sources.json --gpus 0 1
     python benchmarks/idea_runs.py train pairs --pairs . --backbones backbones
+    python benchmarks/idea_runs.py again shipped --skip 120
     python benchmarks/idea_runs.py judge --judge HuggingFaceTB/SmolLM2-135M-Instruct
 
-`train` runs one `latent-lab train ...` command a run; a model of sentences then says what lies between held-out ones (`ways.json`). `judge` reads those sentences, and held-out
+`train` runs one `latent-lab train ...` command a run; a model of sentences then says what lies between held-out ones (`ways.json`). `again` asks finished runs between pairs that
+nothing was chosen by (`ways_again.json`). `judge` reads those sentences, and held-out
 ones beside them, with a language model that has seen neither, and gathers everything in `OUTPUT/runs.json`. `sources.json` holds the setting `data.sources`: files by name. `--pairs` is
 a folder with `samsum_train.jsonl.gz`, `samsum_valid.jsonl.gz` and the same of dialogsum; `--backbones` one with copies of all-MiniLM-L6-v2 and SmolLM2-135M-Instruct, if the Hub is out of reach.
 """
@@ -65,12 +67,13 @@ def smollm(options):
 SUITES = dict(paths=paths, lessons=lessons, shipped=shipped, facts=facts, pairs=pairs, smollm=smollm)
 
 
-def held_out_pairs(texts, num_pairs):
-    "Texts to go between: neighbours among the held-out ones, which are all from the first of the sources, and any two"
-    order = np.random.default_rng(0).permutation(len(texts))[:2*num_pairs].reshape(-1, 2)
-    return {'neighbours': list(zip(texts[:2*num_pairs:2], texts[1:2*num_pairs:2])), 'any two': [(texts[i], texts[j]) for i, j in order]}
+def held_out_pairs(texts, num_pairs, skip=0):
+    "Texts to go between: neighbours among the held-out ones, which are all from the first of the sources, and any two; none of the first `skip` pairs of either"
+    some = slice(2*skip, 2*(skip+num_pairs))
+    order = np.random.default_rng(0).permutation(len(texts))[some].reshape(-1, 2)
+    return {'neighbours': list(zip(texts[some][::2], texts[some][1::2])), 'any two': [(texts[i], texts[j]) for i, j in order]}
 
-def ways(folder, num_pairs=120):
+def ways(folder, num_pairs=120, skip=0, candidates=(1, 8, 16)):
     "What a trained model says between held-out sentences, at once and as the best of several; before its lessons too, if it had any"
     import torch
     from latent_lab.data.pairs import sentence_rows
@@ -84,12 +87,12 @@ def ways(folder, num_pairs=120):
     held_out = list(sentence_rows(recipe['data']['sources'], recipe['data']['held_out'])['held_out']['text'])
     held_out = [text for text in held_out if len(tokenizer(text)['input_ids']) < models[''].config.max_source_length]
     said = {}
-    for which, pairs in held_out_pairs(held_out, num_pairs).items():
+    for which, pairs in held_out_pairs(held_out, num_pairs, skip).items():
         for when, model in models.items():
             model.tokenizer = model.decoder_tokenizer = tokenizer
-            said |= {f'{which}, {when}best of {k}': said_on_the_way(model, pairs, candidates=k) for k in (1, 8, 16)}
+            said |= {f'{which}, {when}{"again, " if skip else ""}best of {k}': said_on_the_way(model, pairs, candidates=k) for k in candidates}
     some = np.random.default_rng(1).permutation(len(held_out))[:1000]
-    (folder/'ways.json').write_text(json.dumps(dict(held_out=[held_out[i] for i in some], said=said)))
+    (folder/('ways_again.json' if skip else 'ways.json')).write_text(json.dumps(dict(held_out=[held_out[i] for i in some], said=said)))
 
 
 def then(output, name, words):
@@ -112,8 +115,10 @@ def judge(output, name, runs):
         result, recipe = json.loads(file.read_text()), json.loads((folder/'recipe.json').read_text())
         log = [{k: entry[k] for k in ('step', 'loss', 'eval_loss') if k in entry} for entry in result['log'] if 'loss' in entry or 'eval_loss' in entry]
         found[run] = dict(command=' '.join(['latent-lab train', *runs[run]]), recipe=recipe, figures=result['figures'], hardware=result['hardware'], log=log)
-        if not (folder/'ways.json').exists(): continue
-        told = json.loads((folder/'ways.json').read_text())
+        files = [file for file in (folder/'ways.json', folder/'ways_again.json') if file.exists()]
+        if not files: continue
+        parts = [json.loads(file.read_text()) for file in files]
+        told = parts[0] | dict(said={how: said for part in parts for how, said in part['said'].items()})
         key = json.dumps(told['held_out'][:5])
         if key not in known: known[key] = read(told['held_out'])
         for how, said in told['said'].items():
@@ -129,7 +134,7 @@ def judge(output, name, runs):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('what', choices=['train', 'judge'])
+    parser.add_argument('what', choices=['train', 'again', 'judge'])
     parser.add_argument('suites', nargs='*', help=', '.join(SUITES))
     parser.add_argument('--sources', default='sources.json', help='a file with the setting data.sources')
     parser.add_argument('--pairs', default='.', help='the folder of samsum and dialogsum')
@@ -137,11 +142,17 @@ def main():
     parser.add_argument('--gpus', nargs='+', default=['0'])
     parser.add_argument('--per-gpu', type=int, default=3, help='runs at once on each GPU')
     parser.add_argument('--seconds', type=float, default=1e9, help='stop what is not done by then')
+    parser.add_argument('--num-pairs', type=int, default=120, help='`again`: how many, of neighbours and of any two')
+    parser.add_argument('--candidates', type=int, nargs='+', default=[16], help='`again`: sayings to choose among')
+    parser.add_argument('--skip', type=int, default=120, help='`again`: pairs that were asked before')
     parser.add_argument('--judge', default='HuggingFaceTB/SmolLM2-135M-Instruct', help='a causal language model: Hub id or folder')
     parser.add_argument('--output', type=Path, default=Path('idea_runs'))
     options = parser.parse_args()
     runs = {name: words for suite in options.suites or SUITES for name, words in SUITES[suite](options).items()}
     if options.what == 'train': train(runs, options.output, options.gpus, options.per_gpu, options.seconds, lambda name: then(options.output, name, runs[name]))
+    elif options.what == 'again':
+        for name in runs:
+            if (options.output/name/'model.safetensors').exists(): ways(options.output/name, options.num_pairs, options.skip, options.candidates)
     else: judge(options.output, options.judge, runs)
 
 

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 from latent_lab import hub
 
@@ -34,6 +35,7 @@ def quality(figures):
     "What was measured, as tables"
     single = [f'| {name} | {value:,.4f} |' for name, value in figures.items() if isinstance(value, float) and name != 'seconds']
     table = ['| measure | value |', '|---|---|', *single, '']
+    audit = {f['control']: f for f in figures.values() if isinstance(f, dict) and 'control' in f}
     tasks, ways = [f for f in figures.values() if isinstance(f, dict) and 'task' in f], {name: f for name, f in figures.items() if isinstance(f, dict) and 'fluent' in f}
     if tasks:
         columns = ['task', 'length', 'accuracy', 'ceiling', 'share', 'focus_share', 'nats', 'floor', 'calibration_error', 'sure_and_wrong']
@@ -41,6 +43,11 @@ def quality(figures):
         table += ['| ' + ' | '.join(f'{row[c]:.5f}' if isinstance(row[c], float) else str(row[c]) for c in columns) + ' |' for row in tasks]
         table += ['', '`share` is accuracy over that of the ideal reader of the same rows (`ceiling`); `focus_share` is the same over the tokens that matter most: after the switch, '
                   'once the clock is known, at the skip. `nats` a token stand beside the floor that nobody can go below.']
+    if audit:
+        measures = [name for name in next(iter(audit.values())) if name not in ('control', 'rows')]
+        table += ['| the idea is | ' + ' | '.join(measures) + ' |', '|---'*(len(measures)+1) + '|']
+        table += [f'| {control} | ' + ' | '.join(f'{row[name]:.1f}' for name in measures) + ' |' for control, row in audit.items()]
+        table += ['', f'What is said from held-out ideas beside its reference, over {next(iter(audit.values()))["rows"]} rows: from the idea as it is, from that of another row, without what lies between (`bypassed`), from the mean of all ideas, and from nothing (`zero`).']
     if ways:
         table += ['| sentences between two held-out ones | as fluent as held-out ones | different texts on a way of eleven |', '|---|---|---|']
         table += [f'| {name.removeprefix("between, ")} | {row["fluent"]:.1%} | {row["texts"]:.1f} |' for name, row in ways.items()]
@@ -49,14 +56,14 @@ def quality(figures):
     return '\n'.join(table)
 
 
-def card(name, options, recipe, result, parameters):
+def card(name, options, recipe, result, parameters, here):
     hardware = ', '.join(f'{k} {v}' for k, v in result['hardware'].items() if v)
     commands, of_several = '\n'.join(options.command), ' for the last command' if len(options.command) > 1 else ''
     return f'''# {name}
 
 > {options.sentence}
 
-{parameters:,} parameters, bfloat16. `from latent_lab import hub; model = hub.load('{name}')`
+{here:,} parameters{f' (and {parameters-here:,} borrowed)' if here < parameters else ''}, bfloat16. `from latent_lab import hub; model = hub.load('{name}')`
 
 ## How it was made
 
@@ -89,13 +96,17 @@ def main():
     shutil.rmtree(folder, ignore_errors=True)
     model = hub.load(str(options.run), dtype=torch.bfloat16)
     for side in ('encoder', 'decoder'):
-        if getattr(options, side): setattr(model.config, f'{side}_source', getattr(options, side))
+        if not getattr(options, side): continue
+        setattr(model.config, f'{side}_source', getattr(options, side))
+        getattr(model.config, side).name_or_path = getattr(options, side)
     model.save_pretrained(folder, max_shard_size='15MB')
     model.tokenizer.save_pretrained(folder)
     shutil.copy(options.run/'recipe.json', folder)
     recipe, result = (json.loads((options.run/f'{part}.json').read_text()) for part in ('recipe', 'result'))
     (folder/'loss.svg').write_text(loss_curve(result['log']))
-    (folder/'README.md').write_text(card(options.name, options, recipe, result, model.num_parameters()))
+    parameters = {name: weights.numel() for name, weights in model.named_parameters()}
+    here = sum(parameters.get(name, 0) for file in folder.glob('*.safetensors') for name in load_file(file))
+    (folder/'README.md').write_text(card(options.name, options, recipe, result, sum(parameters.values()), here))
     print(f'{folder}: {sum(f.stat().st_size for f in folder.iterdir())/1e6:.1f} MB')
 
 

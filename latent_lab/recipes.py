@@ -514,8 +514,8 @@ def idea_sentences()->Recipe:
     return Recipe(name='idea-sentences', about=idea_sentences.__doc__,
         model=dict(model_type='idea', encoder=reader, decoder=teller, encoder_source=None, decoder_source=None, train_encoder=True, train_decoder=True, latent_dim=32, num_slots=8,
                    pooling='attention', prefix_len=8, noise=1., drop_words=.05, middle_layers=2, middle_dim=256, max_source_length=24, max_target_length=24),
-        data=dict(kind='sentences', sources={}, running={}, held_out=.02, eval_rows=1000, vocabulary=8000, steps=8000, rows_per_step=512, runs=.5, strange=0., calm=.1, blank=.1,
-                  rounds=2, lessons=16000, candidates=12, round_steps=800, round_rate=3e-4),
+        data=dict(kind='sentences', sources={}, running={}, held_out=.02, eval_rows=1000, vocabulary=8000, steps=10000, rows_per_step=512, runs=.5, strange=0., calm=.1, blank=.1,
+                  rounds=5, lessons=16000, candidates=16, round_steps=600, round_rate=3e-4),
         training=dict(learning_rate=1e-3, weight_decay=.05, adam_beta2=.98, warmup_steps=200, per_device_train_batch_size=512, per_device_eval_batch_size=256, bf16=True,
                       dataloader_num_workers=2, logging_steps=100, save_steps=5000, max_grad_norm=1., seed=0))
 

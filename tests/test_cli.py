@@ -255,6 +255,7 @@ MISTAKES = {
     'too long on the way':      (between('{ideas}/six', '--to', six[0]*9), 'but `max_source_length` is 24'),
     'more words than places':   (['generate', '{ideas}/six', '-i', six[0], '--max-length', '100'], 'need 102 positions'),
     'a missing backbone':       (['generate', '{ideas}/widowed', '-i', six[0]], 'cannot be had'),
+    'heads without backbones':  (['generate', 'idea-smollm', '-i', six[0]], "encoder 'sentence-transformers/all-MiniLM-L6-v2' cannot be had"),
     'a missing backbone, again':(['chat', '{ideas}/widowed', '--backbones', 'no-body/nobody', '{ideas}/speaker'], "encoder 'no-body/nobody' cannot be had"),
     'another backbone':         (['generate', '{ideas}/widowed', '-i', six[0], '--backbones', '{ideas}/reader', '{ideas}/speaker'], 'is not the one that this model was trained with'),
     'no backbones to move':     (['generate', tiny, '-i', '3', '--backbones', 'a', 'b'], 'borrows no backbones'),
