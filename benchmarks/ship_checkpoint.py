@@ -56,6 +56,23 @@ def quality(figures):
     return '\n'.join(table)
 
 
+def thinking(result):
+    "What was measured of a model whose tokens think, in words"
+    figures, judged = result['figures'], [entry for entry in result['log'] if 'eval_lm' in entry]
+    best, last = min(judged, key=lambda entry: entry['eval_lm']), judged[-1]
+    found, reasons = figures['pondering'], dict(surprise='how surprising the token was', next_surprise='how surprising the next token is', position='how late it stands', frequency='how frequent the token is')
+    rows = {'loss on held-out text, nats a token': f'{figures["lm"]:.3f} (perplexity {figures["perplexity"]:.1f})', 'thoughts about a token, on average': f'{figures["ponder_steps"]:.2f}',
+            'gate: how much of what was thought replaces what was read': f'{figures["gate"]:.2f}', 'loss of foreseeing the next hidden states': f'{figures["world"]:.3f}',
+            'ponder cost: thoughts and remainder': f'{figures["ponder"]:.2f}', 'all of it, as it was trained (`eval_loss`)': f'{figures["eval_loss"]:.3f}'}
+    table = ['| measure | value |', '|---|---|', *(f'| {name} | {value} |' for name, value in rows.items()), '']
+    kept = [f'The weights are those of step {best["step"]:,} of {last["step"]:,}, the best of those that were tried on held-out text; by the end each text had been read {last["epoch"]:.0f} times.', '']
+    verdict = [f'**Is it thinking where it should?** Its verdict is *{found["verdict"]}*: {found["sentence"]}.', '']
+    if any(f'{name} rho' in found for name in reasons):
+        verdict += ['| thoughts about a token, beside | rank correlation | with reasons of other kinds held |', '|---|---|---|']
+        verdict += [f'| {said} | {found[f"{name} rho"]:z.2f} | {found[f"{name} held_rho"]:z.2f} |' for name, said in reasons.items() if found.get(f'{name} rho') is not None]
+    return '\n'.join(table + kept + verdict)
+
+
 def card(name, options, recipe, result, parameters, here):
     hardware = ', '.join(f'{k} {v}' for k, v in result['hardware'].items() if v)
     commands, of_several = '\n'.join(options.command), ' for the last command' if len(options.command) > 1 else ''
@@ -79,7 +96,7 @@ def card(name, options, recipe, result, parameters, here):
 
 ## What it can do
 
-{quality(result['figures'])}
+{thinking(result) if 'pondering' in result['figures'] else quality(result['figures'])}
 '''
 
 

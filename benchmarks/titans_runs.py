@@ -114,7 +114,7 @@ def main():
     parser.add_argument('--chats', default='chats.jsonl', help='a file of conversations')
     parser.add_argument('--sources', default='sources.json', help='a file with the setting data.sources')
     parser.add_argument('--tokenizer', default='', help='of the big run: a folder or a Hub id (default: one of 16,000 pieces learnt from the conversations, with GPT-2\'s number of rows in the embedding)')
-    for suite, steps in dict(task=2500, chat=1000, tiny=4000, big=300).items(): parser.add_argument(f'--{suite}-steps', type=int, default=steps, help=f'of a run (default: {steps}){"; a multiple of 500" if suite in ("chat", "tiny") else ""}')
+    for suite, steps in dict(task=2500, chat=1000, tiny=2500, big=300).items(): parser.add_argument(f'--{suite}-steps', type=int, default=steps, help=f'of a run (default: {steps}){"; a multiple of 500" if suite in ("chat", "tiny") else ""}')
     parser.add_argument('--tiny-seeds', type=int, default=1)
     parser.add_argument('--gpus', nargs='+', default=['0'])
     parser.add_argument('--per-gpu', type=int, default=5, help='runs at once on each GPU')

@@ -368,7 +368,7 @@ def chat_data(data:dict, seed:int):
     return training, held_out, tokenizer
 
 # %% ../nbs/api/71_recipes.ipynb #f71e087c
-QUESTIONS = dict(addition=dict(digits=3, difficulty=[0, 1, 2, 3]), listops=dict(max_depth=4, max_args=3, difficulty=[1, 2, 3, 4]), maze=dict(size=6, difficulty=[1, 2, 3, 4, 5, 6, 7, 8]))   # what is usual for each task
+QUESTIONS = dict(addition=dict(digits=3, difficulty=[0, 1, 2, 3]), listops=dict(max_depth=5, max_args=3, difficulty=[2, 3, 4, 5]), maze=dict(size=6, difficulty=[1, 2, 3, 4, 5, 6, 7, 8]))   # what is usual for each task
 
 def question_data(data:dict, seed:int):
     "Training rows, evaluation rows and tokenizer of made questions, each difficulty equally often"
@@ -549,7 +549,7 @@ def titans_tiny()->Recipe:
     from latent_lab.models.titans import PRESETS
     return Recipe(name='titans-tiny', about=titans_tiny.__doc__,
         model=dict(model_type='titans') | {name: value for name, value in PRESETS['titans-tiny'].items() if name != 'vocab_size'},
-        data=dict(kind='chat', sources={}, source='', held_out='', num_rows=None, eval_rows=128, tokenizer='', vocabulary=4096, length=512, loss='all', steps=4000),
+        data=dict(kind='chat', sources={}, source='', held_out='', num_rows=None, eval_rows=128, tokenizer='', vocabulary=4096, length=512, loss='all', steps=2500),
         training=dict(learning_rate=1e-3, weight_decay=.1, warmup_steps=200, per_device_train_batch_size=32, per_device_eval_batch_size=16, bf16=True, logging_steps=50, eval_strategy='steps', eval_steps=500,
                       save_steps=500, load_best_model_at_end=True, metric_for_best_model='eval_lm', greater_is_better=False, max_grad_norm=1., seed=0),
         evaluation=dict(num_rows=64, alarm=200))

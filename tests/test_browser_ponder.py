@@ -1,5 +1,6 @@
 "Pondering as a reader meets it: JupyterLab in a real browser, by mouse and by keyboard, with the network off."
 import re
+import time
 
 import pytest
 import xarray as xr
@@ -198,3 +199,53 @@ def test_snapshot(tmp_path, browser, width):
         assert page.evaluate('document.documentElement.scrollWidth <= innerWidth'), 'wider than the screen'
         assert not page.failed and not page.errors, (page.failed, page.errors)
         assert all(url.startswith(('file:', 'data:', 'blob:')) for url in page.asked), page.asked
+
+
+def foreseen_on(page):
+    "What the kernel tells before it is asked: key of a text -> its tokens, the newest text last"
+    told = {}
+    def listen(data):
+        for key, about in re.findall(rb'"foreseen": *"\[\\"(.*?)\\", \\"(.*?)\\"', data if isinstance(data, bytes) else data.encode()): told.setdefault(key, set()).add(about)
+    page.on('websocket', lambda socket: socket.on('framereceived', listen))
+    return told
+
+
+def test_lab_notebook(spelling, browser):
+    "The lab notebook, on the shipped model: a sentence said twice, a text of one's own, and what one thought less would have said"
+    with watched(browser) as page:
+        foreseen = foreseen_on(page)
+        open_notebook(page, spelling, 'ponder.ipynb')
+        run_all(page)
+        stage = ready(page)
+        tokens, options = stage.locator('.ll-token'), stage.locator('.ll-option')
+        expect(page.locator('.jp-StatusBar-TextItem', has_text='| Idle').first).to_be_visible(timeout=5*patience)
+        expect(options.first).to_be_visible()
+        before = tokens.all_inner_texts()
+        page.get_by_label('Example').select_option(index=3)
+        expect_change(tokens.all_inner_texts, before, 'the text')
+        page.get_by_label('Shade the text by').select_option('surprise')
+
+        # a text of one's own: from typed to drawn
+        own = 'The dog ran to the house, and the cat ran after the dog.'
+        started = time.monotonic()
+        page.get_by_label('Text', exact=True).fill(own)
+        expect_change(lambda: ''.join(tokens.all_inner_texts()).replace('␣', '').startswith('Thedogran') and tokens.count() < 60, False, 'the text')
+        print(f'typed to drawn: {time.monotonic()-started:.2f} s, of which .35 s tell typing from having typed')
+        expect(options.first).to_be_visible()
+
+        # from a click to the answer: what is asked, and what was answered before it was asked
+        click = '''async (root, i) => { const start = performance.now();
+            root.querySelectorAll(".ll-token")[i].click();
+            const known = Boolean(root.querySelector(".ll-option"));
+            while (!root.querySelector(".ll-option") && performance.now() - start < 30000) await new Promise((go) => setTimeout(go, 5));
+            return [known, Math.round(performance.now() - start)] }'''
+        print('click to answer: known before, milliseconds:', [stage.evaluate(click, i) for i in (1, 4, 7)])
+        expect_change(lambda: page.wait_for_timeout(50) or len(list(foreseen.values())[-1]) >= tokens.count()-4, False, 'what is foreseen')    # the first token and three clicks were asked about
+        then = [stage.evaluate(click, i) for i in range(tokens.count())]
+        print('after looking ahead:', then)
+        assert all(known for known, _ in then)
+        stage.get_by_role('application').focus()
+        for key in ('Home', 'ArrowRight', 'ArrowDown', 'End'):
+            page.keyboard.press(key)
+            expect(stage.locator('.ll-was li')).to_have_count(5, timeout=1000)
+        assert not errors_of_ours(page), page.errors

@@ -147,7 +147,7 @@ function drawVerdict(parts, meaning) {
 
 export function mount(root, Plotly, tell = null) {
   const parts = buildPonder(root), answers = new Map();
-  let frame = null, at = 0, thought = 0, layerNumber = 0, color = "thoughts", tokens = [], now = null, asking = null, pending = false, drawn = Promise.resolve(), mapped = Promise.resolve();
+  let frame = null, at = 0, thought = 0, layerNumber = 0, color = "thoughts", tokens = [], now = null, asking = null, moved = 0, pending = false, drawn = Promise.resolve(), mapped = Promise.resolve();
 
   const layer = () => frame.layers[layerNumber];
   const empty = () => !frame?.tokens.length;
@@ -228,14 +228,16 @@ export function mount(root, Plotly, tell = null) {
     ask();
   }
 
-  // Asked once the reader rests, and again if nothing is heard: what a page says in its first moments may be lost on its way to the kernel.
-  function ask(pause = 60) {
+  // Asked at once, or when the reader rests who walks on and on; and again if nothing is heard: what a page says in its first moments may be lost on its way to the kernel.
+  function ask(again = 0) {
     clearTimeout(asking);
-    if (!tell || !frame.live || answers.has(about()) || pause > 10000) return;
+    const walking = performance.now() - moved < 250;
+    if (!again) moved = performance.now();
+    if (!tell || !frame.live || answers.has(about()) || again > 10000) return;
     asking = setTimeout(() => {
-      if (parts.error.hidden || pause === 60) tell({ asked: JSON.stringify([frame.key, about(), pause]) });
-      ask(Math.max(1000, 2 * pause));
-    }, pause);
+      if (parts.error.hidden || !again) tell({ asked: JSON.stringify([frame.key, about(), again]) });
+      ask(Math.max(1000, 2 * again));
+    }, again || (walking ? 60 : 0));
   }
 
   function move(to, k = Infinity, ours = true) {
@@ -352,5 +354,5 @@ export default asWidget(mount, (stage, state) => ({
   position: () => stage.select(state.get("position"), state.get("thought")),
   thought: () => stage.select(state.get("position"), state.get("thought")),
   color: () => stage.color(state.get("color")),
-  answer: () => { if (state.get("answer")) stage.answer(JSON.parse(state.get("answer"))); },
+  ...Object.fromEntries(["answer", "foreseen"].map((name) => [name, () => { if (state.get(name)) stage.answer(JSON.parse(state.get(name))); }])),
 }));
