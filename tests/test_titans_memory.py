@@ -18,7 +18,8 @@ from titans_memory import agreement, measure
 KINDS = {'as it comes': {}, 'one layer': dict(depth=1), 'no momentum': dict(momentum=None), 'nothing around': dict(wrapped=False), 'one head': dict(heads=1),
          'wide heads': dict(head_dim=6), 'token by token': dict(chunk_size=1, block_size=1), 'paper': dict(chunk_size=3, block_size=3), 'one block': dict(block_size=36)}
 each_kind = pytest.mark.parametrize('kind', KINDS)
-each_form = pytest.mark.parametrize('form', ['reference', 'dual'])
+FORMS = {'reference': dict(form='reference'), 'dual': dict(form='dual'), 'spans of two': dict(form='dual', span=2), 'one span': dict(form='dual', span=100), 'auto': {}}
+each_form = pytest.mark.parametrize('form', ['reference', 'dual', 'spans of two', 'one span'])
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +34,7 @@ def small():
 
 def make(kind, form='auto', **fields):
     "A layer whose rates differ from token to token"
-    layer = NeuralMemory(8, **{'heads': 2, 'chunk_size': 3, 'block_size': 9, 'expansion': 2., 'form': form, **KINDS[kind], **fields}).double()
+    layer = NeuralMemory(8, **{'heads': 2, 'chunk_size': 3, 'block_size': 9, 'expansion': 2., **FORMS[form], **KINDS[kind], **fields}).double()
     with torch.no_grad():
         for name, p in layer.named_parameters(): p.add_(torch.randn_like(p)*(.5 if name.startswith('to_') else .05))
     return layer
@@ -72,9 +73,10 @@ def test_the_peer_gives_the_same(kind, form, n):
     assert found[0][0].abs().max() > 0
 
 
+@each_form
 @each_kind
-def test_the_peer_ends_with_the_same_memory(kind):
-    layer = make(kind, 'dual')
+def test_the_peer_ends_with_the_same_memory(kind, form):
+    layer = make(kind, form)
     peer, _ = twin(layer)
     x = torch.randn(2, 36, 8, dtype=torch.float64)
     state, (_, _, _, (weights, momentum), _) = layer(x)[1], peer(x)[1]
@@ -101,7 +103,7 @@ def test_forms_may_take_turns(kind):
     "Each leaves a state with which the other goes on"
     layer, x = make(kind), torch.randn(2, 40, 8, dtype=torch.float64)
     whole, state, parts = layer(x)[0], None, []
-    for piece, layer.form in zip(x.split(5, 1), itertools.cycle(['dual', 'reference'])):
+    for piece, (layer.form, layer.span) in zip(x.split(5, 1), itertools.cycle([('dual', 1), ('reference', None), ('dual', 3)])):
         read, state = layer(piece, state)
         parts.append(read)
     torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-9, atol=1e-9)

@@ -256,7 +256,7 @@ class TitansLayer(nn.Module):
     def remember(self, x, reading:Reading, memory:MemoryLayer|None):
         "What the memory says, and how it took each token"
         if self.memory is None: return None, None
-        said, state, *writes = self.memory(x, None if memory is None else memory.state, None if reading.whole else reading.real, reading.document, reading.output_latents)
+        said, state, *writes = self.memory(x, None if memory is None else memory.state, None if reading.whole else reading.real, reading.document, reading.output_latents, output_state=memory is not None)
         if memory is not None: memory.update(state, x.shape[1])
         return said, writes[0] if writes else None
 
