@@ -151,9 +151,10 @@ def test_the_dual_form_keeps_no_weights_of_chunks():
     assert kept('dual', 64, 64) < kept('reference', 64, 64)/10
 
 
+@pytest.mark.parametrize('span', [1, 2])
 @pytest.mark.parametrize('padded', [False, True])
-def test_compile_takes_the_layer_whole(padded):
-    layer, x = NeuralMemory(8, depth=1, chunk_size=2, block_size=4), torch.randn(2, 8, 8)
+def test_compile_takes_the_layer_whole(padded, span):
+    layer, x = NeuralMemory(8, depth=span, chunk_size=2, block_size=4, span=span), torch.randn(2, 8, 8)
     mask = torch.arange(8) < torch.tensor([[8], [5]]) if padded else None
     compiled = torch.compile(lambda x: layer(x, mask=mask)[0], fullgraph=True, backend='aot_eager')
     torch.testing.assert_close(compiled(x), layer(x, mask=mask)[0])

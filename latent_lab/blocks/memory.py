@@ -8,7 +8,7 @@ __all__ = ['recall', 'surprise', 'MemoryInputs', 'Memory', 'memory_coefficients'
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #b344ca58
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -271,8 +271,7 @@ def _tail_back(g, g_written, g_loss, kept, factor, scale):
         told, delta, unit, *norm = norm
         g_aimed = _through_norm(g, *norm)
         g_told = torch.addcmul(g_aimed*scale, g_written, unit)
-    g_error = g_told*factor
-    if g_loss is not None: g_error = torch.addcmul(g_error, g_loss[..., None], error, value=2/error.shape[-1])
+    g_error = torch.addcmul(g_told*factor, g_loss[..., None], error, value=2/error.shape[-1])
     g_factor = (g_told*error).sum(-1, keepdim=True)
     if scale is None: return g_error, g_error, g_factor, None
     aimed, size = told*scale, norm[2]
@@ -343,79 +342,125 @@ def _ways(kind, inner, delta, second, old, earlier, products=(None, None)):
     weights, old, earlier = [w.to(low) for w in second], old.to(low), earlier.to(low)
     return kind(inner, delta, weights, old, earlier, products[0]), kind(delta, inner, [w.mT for w in weights], old, earlier, products[1])
 
-class _Write(torch.autograd.Function):
-    "`_write_plainly`, with its gradient by hand"
-    @staticmethod
-    def forward(ctx, first, within, aim, factor, scale, old, earlier, *second):
-        ctx.set_materialize_grads(False)
-        blocks, hidden, delta = old.shape[1], first.clone(), torch.empty_like(first)
-        written, tails, forth = None if scale is None else torch.empty_like(aim), [], None
-        inner, delta_2, back = (torch.empty_like(first), torch.empty_like(aim, dtype=first.dtype), torch.empty_like(first)) if second else (None, None, None)
-        if second: forth, home = _ways(_Way, inner, delta_2, second, old, earlier)
-        for i, size in enumerate([aim.shape[1]//blocks]*blocks):
-            here, past = slice(i*size, (i+1)*size), slice(0, i*size)
-            if i: hidden[:, here].baddbmm_(within[:, here, past], delta[:, past])
-            if second: torch.ops.aten.gelu.out(hidden[:, here], out=inner[:, here])
-            answer, now = forth.go(i) if second else hidden[:, here], None if scale is None else scale[:, i:i+1]
-            if i and scale is not None: now = torch.baddbmm(now, earlier[:, i:i+1, past], written[:, past])
-            wrong, wrote, tail = _tail(_wide(answer), aim[:, here], factor[:, here], now)
-            if scale is not None: written[:, here] = wrote
-            if second:
-                delta_2[:, here] = wrong
-                back[:, here] = home.go(i)
-                torch.ops.aten.gelu_backward.grad_input(back[:, here], hidden[:, here], grad_input=delta[:, here])
-            else: delta[:, here] = wrong
-            tails.append((now, *tail))
-        made = (delta, inner, delta_2, written, hidden, back, *((forth.products, home.products) if second else (None, None)))
-        ctx.counts = len(second), len(tails[0])
-        ctx.save_for_backward(first, within, aim, factor, scale, old, earlier, *second, *made, *(x for tail in tails for x in tail))
-        return torch.cat([tail[1] for tail in tails], 1).square().mean(-1), delta, inner, delta_2, written
-
-    @staticmethod
-    def backward(ctx, *grads):
-        count, each = ctx.counts
-        inputs, made, tails = ctx.saved_tensors[:7+count], ctx.saved_tensors[7+count:15+count], ctx.saved_tensors[15+count:]
-        return _again(inputs, grads) if torch.is_grad_enabled() else _write_back(inputs, made, [tails[i:i+each] for i in range(0, len(tails), each)], grads)
-
-def _again(inputs, grads):
-    "Gradients that have gradients"
-    with torch.enable_grad(): outs = _write_plainly(*inputs)
-    leaves, (outs, grads) = [x for x in inputs if x is not None and x.requires_grad], zip(*((x, g) for x, g in zip(outs, grads) if g is not None))
-    found = iter(torch.autograd.grad(outs, leaves, grads, create_graph=True, allow_unused=True))
-    return tuple(next(found) if x is not None and x.requires_grad else None for x in inputs)
+def _write(first, within, aim, factor, scale, old, earlier, *second):
+    "What `_write_plainly` gives, and what the way back needs besides"
+    blocks, hidden, delta, tails = old.shape[1], first.clone(), torch.empty_like(first), []
+    written = None if scale is None else torch.empty_like(aim)
+    inner, delta_2, back = (torch.empty_like(first), torch.empty_like(aim, dtype=first.dtype), torch.empty_like(first)) if second else (None, None, None)
+    forth, home = _ways(_Way, inner, delta_2, second, old, earlier) if second else (None, None)
+    for i, size in enumerate([aim.shape[1]//blocks]*blocks):
+        here, past = slice(i*size, (i+1)*size), slice(0, i*size)
+        if i: hidden[:, here].baddbmm_(within[:, here, past], delta[:, past])
+        if second: torch.ops.aten.gelu.out(hidden[:, here], out=inner[:, here])
+        answer, now = forth.go(i) if second else hidden[:, here], None if scale is None else scale[:, i:i+1]
+        if i and scale is not None: now = torch.baddbmm(now, earlier[:, i:i+1, past], written[:, past])
+        wrong, wrote, tail = _tail(_wide(answer), aim[:, here], factor[:, here], now)
+        if scale is not None: written[:, here] = wrote
+        if second:
+            delta_2[:, here] = wrong
+            back[:, here] = home.go(i)
+            torch.ops.aten.gelu_backward.grad_input(back[:, here], hidden[:, here], grad_input=delta[:, here])
+        else: delta[:, here] = wrong
+        tails.append((now, *tail))
+    loss = torch.cat([error for _, error, *_ in tails], 1).square().mean(-1)
+    return (loss, delta, inner, delta_2, written), (hidden, back, *((forth.products, home.products) if second else (None, None)), *(x for tail in tails for x in tail))
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #b1da51f2
-def _write_back(inputs, made, tails, grads):
+def _write_back(inputs, outs, kept, grads):
     "Gradients of `inputs`, block by block from the last"
     first, within, aim, factor, scale, old, earlier, *second = inputs
-    delta, inner, delta_2, written, hidden, back, *products = made
-    g_loss, *grads = grads
-    g_delta, g_inner, g_delta_2, g_written = (torch.zeros_like(x) if g is None and x is not None else g for g, x in zip(grads, made))
+    (_, delta, inner, delta_2, written), (hidden, back, *products), tails = outs, kept[:4], kept[4:]
+    g_loss, g_delta, g_inner, g_delta_2, g_written = (torch.zeros_like(x) if g is None and x is not None else g for g, x in zip(grads, outs))
     g_hidden, g_aim, g_factor, g_scale = (None if x is None else torch.empty_like(x) for x in (first, aim, factor, scale))
-    blocks, size = len(tails), aim.shape[1]//len(tails)
+    blocks, size, each = old.shape[1], aim.shape[1]//old.shape[1], len(tails)//old.shape[1]
     if second:
         forth, home = _ways(_WayBack, inner, delta_2, second, old, earlier, products)
         bent = torch.exp(-hidden*hidden/2)*(2 - hidden*hidden)*back/math.sqrt(2*math.pi)      # the second derivative of gelu
     for i in reversed(range(blocks)):
         here, later = slice(i*size, (i+1)*size), slice((i+1)*size, None)
-        g = torch.baddbmm(g_delta[:, here], within[:, later, here].mT, g_hidden[:, later]) if i < blocks-1 else g_delta[:, here]
+        g = torch.baddbmm(g_delta[:, here], within[:, later, here].mT, g_hidden[:, later])
         if second:
             straight = bent[:, here]*g
             torch.ops.aten.gelu_backward.grad_input(g, hidden[:, here], grad_input=home.g[:, here])
             g = forth.of_other(i, home.of_own(i, g_delta_2[:, here]))
-        now, *tail = tails[i]
+        now, *tail = tails[i*each:(i+1)*each]
         told = None if scale is None else torch.baddbmm(g_written[:, here], earlier[:, i+1:, here].mT, g_scale[:, i+1:])
-        g, g_aim[:, here], g_factor[:, here], g_now = _tail_back(_wide(g), told, None if g_loss is None else g_loss[:, here], tail, factor[:, here], now)
+        g, g_aim[:, here], g_factor[:, here], g_now = _tail_back(_wide(g), told, g_loss[:, here], tail, factor[:, here], now)
         if scale is not None: g_scale[:, i:i+1] = g_now
         if second:
             forth.g[:, here] = g
             torch.ops.aten.gelu_backward.grad_input(home.of_other(i, forth.of_own(i, g_inner[:, here])), hidden[:, here], grad_input=g_hidden[:, here])
-            g_hidden[:, here] += straight
+            g_hidden[:, here].add_(straight)
         else: g_hidden[:, here] = g
-    g_old, g_earlier = (x + y for x, y in zip(forth.of_shares(), home.of_shares())) if second else (None, None)
-    if scale is not None: g_earlier = g_scale @ written.mT if g_earlier is None else torch.baddbmm(g_earlier, g_scale, written.mT)
+    g_old, g_earlier = (x + y for x, y in zip(forth.of_shares(), home.of_shares())) if second else (torch.zeros_like(old), torch.zeros_like(earlier))
+    if scale is not None: g_earlier = torch.baddbmm(g_earlier, g_scale, written.mT)
     g_second = [(forth.of_weights(j) + home.of_weights(j, True)).to(w.dtype) for j, w in enumerate(second)]
     return g_hidden, g_hidden @ delta.mT, g_aim, g_factor, g_scale, g_old, g_earlier, *g_second
+
+# %% ../../nbs/api/16_blocks.memory.ipynb #3a287e96
+class _Write(torch.autograd.Function):
+    "`_write_plainly`, with its gradient by hand"
+    @staticmethod
+    def forward(ctx, *inputs):
+        ctx.set_materialize_grads(False)
+        outs, kept = _write(*inputs)
+        ctx.given = len(inputs)
+        ctx.save_for_backward(*inputs, *outs, *kept)
+        return outs
+
+    @staticmethod
+    def backward(ctx, *grads):
+        inputs, outs, kept = ctx.saved_tensors[:ctx.given], ctx.saved_tensors[ctx.given:ctx.given+5], ctx.saved_tensors[ctx.given+5:]
+        with torch.autocast(inputs[0].device.type, enabled=False):
+            return _again(inputs, grads) if torch.is_grad_enabled() else _write_back(inputs, outs, kept, grads)
+
+def _again(inputs, grads):
+    "Gradients that have gradients"
+    leaves, given = [x for x in inputs if x is not None and x.requires_grad], [g is not None for g in grads]
+    outs, grads = ([x for x, wanted in zip(parts, given) if wanted] for parts in (_write_plainly(*inputs), grads))
+    found = iter(torch.autograd.grad(outs, leaves, grads, create_graph=True, allow_unused=True))
+    return tuple(next(found) if x is not None and x.requires_grad else None for x in inputs)
+
+# %% ../../nbs/api/16_blocks.memory.ipynb #895fe3af
+def _filled(parts):
+    "An operator takes and gives nothing that is missing"
+    some = next(x for x in parts if x is not None)
+    return [some.new_empty(0) if x is None else x.contiguous() for x in parts]
+
+def _missing(parts): return [x if x.numel() else None for x in parts]
+
+@torch.library.custom_op('latent_lab::write_span', mutates_args=())
+def _write_op(inputs: list[Tensor]) -> list[Tensor]: return _filled(_write(*_missing(inputs))[0])
+
+@torch.library.custom_op('latent_lab::write_span_backward', mutates_args=())
+def _write_back_op(inputs: list[Tensor], grads: list[Tensor]) -> list[Tensor]:
+    inputs = _missing(inputs)
+    outs, kept = _write(*inputs)
+    return _filled(_write_back(inputs, outs, kept, _missing(grads)))
+
+@_write_op.register_fake
+def _(inputs):
+    first, _, aim, _, scale, _, _, *second = _missing(inputs)
+    inner, delta = (torch.empty_like(first), torch.empty_like(aim, dtype=first.dtype)) if second else (None, None)
+    return _filled([aim.new_empty(aim.shape[:2]), torch.empty_like(first), inner, delta, None if scale is None else torch.empty_like(aim)])
+
+@_write_back_op.register_fake
+def _(inputs, grads): return [x.new_empty(x.shape) for x in inputs]
+
+def _keep_inputs(ctx, inputs, output):
+    "Of the operator"
+    ctx.save_for_backward(*inputs[0], *output)
+
+def _op_gradients(ctx, grads):
+    "Of the operator"
+    inputs, outs = ctx.saved_tensors[:-5], ctx.saved_tensors[-5:]
+    return _write_back_op(list(inputs), [torch.zeros_like(x) if g is None else g for g, x in zip(grads, outs)])
+
+_write_op.register_autograd(_op_gradients, setup_context=_keep_inputs)
+
+def _write_compiled(*inputs):
+    "As `_Write.apply`"
+    return _missing(_write_op(_filled(inputs)))
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #d549f272
 def _low(weights, dtype):
@@ -432,7 +477,7 @@ def _write_span(k, v, rate, old, earlier, sources):
     hidden = _times_mix(k, None if old is None else spread(old), [part['first'] for part in sources])
     within, aim, scale = None if old is None else spread(earlier)*(k @ k.mT), -_wide(v), None
     if 'scale' in sources[0]: aim, scale = _wide(k) - v, 1 + (_for_rows(sources[0], len(k))['scale'][:, None] if old is None else _old_scale(old, sources))
-    write = _write_plainly if old is None or torch.compiler.is_compiling() else _Write.apply
+    write = _write_plainly if old is None else _write_compiled if torch.compiler.is_compiling() else _Write.apply
     loss, *writes = write(hidden, within, aim, (rate*(-2/k.shape[-1]))[..., None], scale, old, earlier, *(part['second'] for part in sources if 'second' in part))
     return loss, _named(k, *writes)
 
