@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from titans_pytorch import MemoryMLP
 from titans_pytorch import NeuralMemory as PeerMemory
 
@@ -149,6 +150,36 @@ def test_the_dual_form_keeps_no_weights_of_chunks():
         return kept_bytes(layer, torch.randn(1, n, 64))
     assert kept('reference', 64, 64) > 3*kept('reference', 16, 16)
     assert kept('dual', 64, 64) < kept('reference', 64, 64)/10
+
+
+def test_a_long_span_keeps_no_weights_of_blocks():
+    def kept(span): return kept_bytes(NeuralMemory(128, chunk_size=8, block_size=8, span=span), torch.randn(1, 256, 128))
+    assert kept(32) < kept(1)/3
+
+
+class Calls(TorchDispatchMode):
+    "Counts what is launched"
+    def __init__(self):
+        super().__init__()
+        self.made = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        moves = isinstance(result, torch.Tensor) and not any(isinstance(x, torch.Tensor) and x.untyped_storage()._cdata == result.untyped_storage()._cdata for x in args)
+        self.made += moves or not isinstance(result, torch.Tensor)
+        return result
+
+
+@pytest.mark.parametrize('low', [False, True])
+def test_a_long_span_launches_little(low):
+    "For each block, forward and backward"
+    def made(span, blocks):
+        layer, x = NeuralMemory(16, chunk_size=2, block_size=8, span=span), torch.randn(1, 8*blocks, 16)
+        with Calls() as calls:
+            with torch.autocast('cpu', torch.bfloat16, enabled=low): read = layer(x)[0]
+            torch.autograd.grad(read.float().sum(), [*layer.parameters()])
+        return calls.made
+    assert made(8, 8) - made(4, 4) < (made(1, 8) - made(1, 4))/2
 
 
 @pytest.mark.parametrize('span', [1, 2])

@@ -177,13 +177,13 @@ def _times_mix(x, old, weights, pairs=None, key=None, delta=None):
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #66f36f59
 def _ages(new, chunks):
-    "From blocks that begin anew (rows, blocks), for place 0 and after each chunk: how often the memory was new by then, and the place where it last was"
+    "From blocks that begin anew (rows, blocks): how often, and where last"
     new = F.pad(new[..., None], (0, chunks//new.shape[1]-1)).flatten(1)
     born = torch.where(new, torch.arange(chunks, device=new.device), 0).cummax(1).values
     return F.pad(new.cumsum(1), (1, 0)), F.pad(born, (1, 0))
 
 def _at(coefficients, ages, place, chunk):
-    "How much of old weights, momentum and new weights (rows, places, 3), and of each chunk's writes (rows, places, chunks), is in the weights at some places, as documents of some chunks find them"
+    "How much of old weights, momentum and new weights (rows, places, 3; 2 if none began anew) and of each chunk's writes (rows, places, chunks) is in the weights"
     kept, mixed = place(coefficients[0]), place(coefficients[1])
     if ages is None: return torch.stack([kept[..., 0], mixed[..., 0]], -1), mixed[..., 1:]
     age, born = map(chunk, ages)
@@ -204,35 +204,35 @@ def _flags(flags, rows, device):
     "One tensor (rows, how many) of a list of flags, each for a row or for all"
     return torch.stack([torch.full((rows,), flag, device=device) if isinstance(flag, bool) else flag for flag in flags], 1)
 
+def _ends(coefficients, ages, moving, closed):
+    "As `_at`, one below the other: in the weights, in the momentum, and in the weights after `closed` chunks"
+    last, found = (lambda x: x[:, -1:]), []
+    found.append(_at(coefficients, ages, last, last))
+    if moving:
+        stays = last(coefficients[2]) if ages is None else last(coefficients[2])*(last(ages[0])[..., None] == ages[0][:, None])
+        found.append((F.pad(stays[..., :1], (1, 0 if ages is None else 1)), stays[..., 1:]))
+    if closed is not None:
+        at = lambda x: x.gather(1, closed.view(-1, 1, *[1]*(x.ndim-2)).expand(-1, 1, *x.shape[2:]))
+        found.append(_at(coefficients, ages, at, at))
+    return [torch.cat(parts, 1) for parts in zip(*found)]
+
 def _shares(inputs, count, base=False):
     "For each of `count` spans; `base`: the last complete block is asked about too"
-    rows, device = len(inputs.rate), inputs.rate.device
+    rows, blocks, device = len(inputs.rate), len(inputs.closes)//count, inputs.rate.device
     cut = lambda x: None if x is None else x.unflatten(1, (count, -1)).flatten(0, 1)
     keep, stay, full = map(cut, inputs[4:7])
-    chunks, blocks, s = keep.shape[1], len(inputs.closes)//count, inputs.rate.shape[1]//count
-    per, size, coefficients, ages = chunks//blocks, s//chunks, memory_coefficients(keep, stay, full), None
+    chunks, s, ages, closed = keep.shape[1], inputs.rate.shape[1]//count, None, None
     if any(flag is not False for i, flag in enumerate(inputs.fresh) if i % blocks): ages = _ages(F.pad(cut(_flags(inputs.fresh, rows, device))[:, 1:], (1, 0)), chunks)
-    end = lambda x: x[:, -1:]
-    asked = [_at(coefficients, ages, lambda x: x[:, :-1:per], lambda x: x[:, 1::per]), _at(coefficients, ages, lambda x: x.repeat_interleave(size, 1)[:, 1:s+1], lambda x: x[:, 1:].repeat_interleave(size, 1))]
-    ends = [_at(coefficients, ages, end, end)]
-    if stay is not None: ends.append(_momentum_end(coefficients[2], ages))
-    if base:
-        last = (cut(_flags(inputs.closes, rows, device))*torch.arange(1, blocks+1, device=device)).amax(1)*per
-        at = lambda x: x.gather(1, last.view(-1, 1, *[1]*(x.ndim-2)).expand(-1, 1, *x.shape[2:]))
-        ends.append(_at(coefficients, ages, at, at))
-    asked.append([torch.cat(parts, 1) for parts in zip(*ends)])
-    found = (part if i % 2 == 0 else part.repeat_interleave(size, -1) for i, part in enumerate(part for pair in asked for part in pair))
+    if base: closed = (cut(_flags(inputs.closes, rows, device))*torch.arange(1, blocks+1, device=device)).amax(1)*(chunks//blocks)
+    coefficients, per, size = memory_coefficients(keep, stay, full), chunks//blocks, s//chunks
+    begin = _at(coefficients, ages, lambda x: x[:, :-1:per], lambda x: x[:, 1::per])
+    read = _at(coefficients, ages, lambda x: x.repeat_interleave(size, 1)[:, 1:s+1], lambda x: x[:, 1:].repeat_interleave(size, 1))
+    found = [part for old, writes in (begin, read, _ends(coefficients, ages, stay is not None, closed)) for part in (old, writes.repeat_interleave(size, -1))]
     return [_Shares(*parts) for parts in zip(*(part.unflatten(0, (rows, count)).unbind(1) for part in found))]
-
-def _momentum_end(stay, ages):
-    "As `_at`, but in the momentum in the end"
-    moving = stay[:, -1:] if ages is None else stay[:, -1:]*(ages[0][:, -1:, None] == ages[0][:, None])
-    nothing = torch.zeros_like(moving[..., 0])
-    return torch.stack([nothing, moving[..., 0], *([] if ages is None else [nothing])], -1), moving[..., 1:]
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #6273360a
 def _write_plainly(first, within, aim, factor, scale, old, earlier, *second):
-    "What all tokens write, as `_told` gives it: `scale` is what old weights make of 1 + γ, `second` the old weights of the second layer, `old` and `earlier` how much there is of them and of writes; None: one block"
+    "What all tokens write, as `_told` gives it; `old` says how much there is of the weights in `second`, `earlier` how much of writes, for each block (None: there is one), and `scale` is what 1 + γ is without writes"
     size, told, past, low = aim.shape[1]//(1 if old is None else old.shape[1]), [], None, lambda x: x.to(first.dtype)
     second, back = [low(w) for w in second], [low(w).mT for w in second]
     for i, (hidden, *own) in enumerate(zip(*(x.split(size, 1) for x in (first, aim, factor)))):
@@ -562,7 +562,7 @@ def memorize(
     form:str='dual',       # 'reference' (weights are carried from chunk to chunk) or 'dual' (from block to block)
     inspect:bool=False,    # whether the sizes of the writes are wanted
     hand_on:bool=True,     # whether the memory afterwards is wanted
-    span:int|None=None,    # of the dual form: how many blocks go by until weights are made; None: as suits the device
+    span:int|None=None,    # blocks that go by in the dual form until weights are made; None: as suits the device
 )->tuple: # answers (rows, s, e), surprises (rows, s), sizes of writes (rows, s), and the memory afterwards
     "Read and write"
     if form not in ('reference', 'dual'): raise ValueError(f"`form` is {form!r}; it must be 'reference' or 'dual'")
@@ -677,7 +677,7 @@ class MemoryWrites(NamedTuple):
     forget:Float[Tensor, 'b h n']|None   # α, likewise
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #1b362371
-def _check_sizes(width, heads, head_dim, depth, chunk, block, form):
+def _check_sizes(width, heads, head_dim, depth, chunk, block, form, span):
     "One line for every mistake"
     if heads < 1: raise ValueError(f'`heads` is {heads}; it must be at least 1')
     if head_dim is None and width % heads: raise ValueError(f'`heads` is {heads}, which does not divide `width` {width}; say `head_dim`')
@@ -686,6 +686,7 @@ def _check_sizes(width, heads, head_dim, depth, chunk, block, form):
     if chunk < 1: raise ValueError(f'`chunk_size` is {chunk}; it must be at least 1')
     if block < chunk or block % chunk: raise ValueError(f'`block_size` is {block}; it must be a multiple of `chunk_size`, {chunk}')
     if form not in ('auto', 'reference', 'dual'): raise ValueError(f"`form` is {form!r}; it must be 'auto', 'reference' or 'dual'")
+    if span is not None and span < 1: raise ValueError(f'`span` is {span}; it must be at least 1')
 
 def _logit(name, start, most=1.):
     "Of a share that starts at `start`"
@@ -804,10 +805,10 @@ class NeuralMemory(nn.Module):
         max_rate:float=.1,       # θ stays below
         wrapped:bool=True,       # the memory answers its input and a normalised correction
         form:str='auto',         # 'reference', 'dual', or 'auto': the reference for calls of at most a chunk
-        span:int|None=None,      # of the dual form: how many blocks go by until weights are made; None: as suits the device
+        span:int|None=None,      # blocks that go by in the dual form until weights are made; None: as suits the device
     ):
         super().__init__()
-        _check_sizes(width, heads, head_dim, depth, chunk_size, block_size, form)
+        _check_sizes(width, heads, head_dim, depth, chunk_size, block_size, form, span)
         self.width, self.heads, self.chunk_size, self.block_size, self.max_rate, self.form, self.span = width, heads, chunk_size, block_size, max_rate, form, span
         e = width//heads if head_dim is None else head_dim
         self.read_norm, self.write_norm = nn.RMSNorm(width), nn.RMSNorm(width)
