@@ -171,7 +171,7 @@ def _times(x, weights):
 
 def _times_mix(x, old, weights, pairs=None, key=None, delta=None):
     "x times weights mixed of old ones, by `old` (rows, s or 1, how many; None: all of one), and of writes, by `pairs` (rows, s or 1, writes)"
-    y, *more = (_times(x if old is None else old[..., i:i+1]*x, w) for i, w in enumerate(weights))
+    y, *more = (_times(x if share is None else share*x, w) for share, w in zip([None] if old is None else old.split(1, -1), weights))
     for part in more: y = y + part
     return y if pairs is None else torch.baddbmm(y, pairs*(x @ key.mT), delta)
 
