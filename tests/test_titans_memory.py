@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from titans_pytorch import MemoryMLP
 from titans_pytorch import NeuralMemory as PeerMemory
 
@@ -18,7 +19,8 @@ from titans_memory import agreement, measure
 KINDS = {'as it comes': {}, 'one layer': dict(depth=1), 'no momentum': dict(momentum=None), 'nothing around': dict(wrapped=False), 'one head': dict(heads=1),
          'wide heads': dict(head_dim=6), 'token by token': dict(chunk_size=1, block_size=1), 'paper': dict(chunk_size=3, block_size=3), 'one block': dict(block_size=36)}
 each_kind = pytest.mark.parametrize('kind', KINDS)
-each_form = pytest.mark.parametrize('form', ['reference', 'dual'])
+FORMS = {'reference': dict(form='reference'), 'dual': dict(form='dual'), 'spans of two': dict(form='dual', span=2), 'one span': dict(form='dual', span=100), 'auto': {}}
+each_form = pytest.mark.parametrize('form', ['reference', 'dual', 'spans of two', 'one span'])
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +35,7 @@ def small():
 
 def make(kind, form='auto', **fields):
     "A layer whose rates differ from token to token"
-    layer = NeuralMemory(8, **{'heads': 2, 'chunk_size': 3, 'block_size': 9, 'expansion': 2., 'form': form, **KINDS[kind], **fields}).double()
+    layer = NeuralMemory(8, **{'heads': 2, 'chunk_size': 3, 'block_size': 9, 'expansion': 2., **FORMS[form], **KINDS[kind], **fields}).double()
     with torch.no_grad():
         for name, p in layer.named_parameters(): p.add_(torch.randn_like(p)*(.5 if name.startswith('to_') else .05))
     return layer
@@ -72,9 +74,10 @@ def test_the_peer_gives_the_same(kind, form, n):
     assert found[0][0].abs().max() > 0
 
 
+@each_form
 @each_kind
-def test_the_peer_ends_with_the_same_memory(kind):
-    layer = make(kind, 'dual')
+def test_the_peer_ends_with_the_same_memory(kind, form):
+    layer = make(kind, form)
     peer, _ = twin(layer)
     x = torch.randn(2, 36, 8, dtype=torch.float64)
     state, (_, _, _, (weights, momentum), _) = layer(x)[1], peer(x)[1]
@@ -101,7 +104,7 @@ def test_forms_may_take_turns(kind):
     "Each leaves a state with which the other goes on"
     layer, x = make(kind), torch.randn(2, 40, 8, dtype=torch.float64)
     whole, state, parts = layer(x)[0], None, []
-    for piece, layer.form in zip(x.split(5, 1), itertools.cycle(['dual', 'reference'])):
+    for piece, (layer.form, layer.span) in zip(x.split(5, 1), itertools.cycle([('dual', 1), ('reference', None), ('dual', 3)])):
         read, state = layer(piece, state)
         parts.append(read)
     torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-9, atol=1e-9)
@@ -149,9 +152,40 @@ def test_the_dual_form_keeps_no_weights_of_chunks():
     assert kept('dual', 64, 64) < kept('reference', 64, 64)/10
 
 
+def test_a_long_span_keeps_no_weights_of_blocks():
+    def kept(span): return kept_bytes(NeuralMemory(128, chunk_size=8, block_size=8, span=span), torch.randn(1, 256, 128))
+    assert kept(32) < kept(1)/3
+
+
+class Calls(TorchDispatchMode):
+    "Counts what is launched"
+    def __init__(self):
+        super().__init__()
+        self.made = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        moves = isinstance(result, torch.Tensor) and not any(isinstance(x, torch.Tensor) and x.untyped_storage()._cdata == result.untyped_storage()._cdata for x in args)
+        self.made += moves or not isinstance(result, torch.Tensor)
+        return result
+
+
+@pytest.mark.parametrize('low', [False, True])
+def test_a_long_span_launches_little(low):
+    "For each block, forward and backward"
+    def made(span, blocks):
+        layer, x = NeuralMemory(16, chunk_size=2, block_size=8, span=span), torch.randn(1, 8*blocks, 16)
+        with Calls() as calls:
+            with torch.autocast('cpu', torch.bfloat16, enabled=low): read = layer(x)[0]
+            torch.autograd.grad(read.float().sum(), [*layer.parameters()])
+        return calls.made
+    assert made(8, 8) - made(4, 4) < (made(1, 8) - made(1, 4))/2
+
+
+@pytest.mark.parametrize('span', [1, 2])
 @pytest.mark.parametrize('padded', [False, True])
-def test_compile_takes_the_layer_whole(padded):
-    layer, x = NeuralMemory(8, depth=1, chunk_size=2, block_size=4), torch.randn(2, 8, 8)
+def test_compile_takes_the_layer_whole(padded, span):
+    layer, x = NeuralMemory(8, depth=span, chunk_size=2, block_size=4, span=span), torch.randn(2, 8, 8)
     mask = torch.arange(8) < torch.tensor([[8], [5]]) if padded else None
     compiled = torch.compile(lambda x: layer(x, mask=mask)[0], fullgraph=True, backend='aot_eager')
     torch.testing.assert_close(compiled(x), layer(x, mask=mask)[0])

@@ -8,7 +8,8 @@ __all__ = ['recall', 'surprise', 'MemoryInputs', 'Memory', 'memory_coefficients'
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #b344ca58
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -20,6 +21,10 @@ from .recurrence import StateLayer
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #cc0ff55b
 def _wide(x): return x if x.dtype in (torch.float32, torch.float64) else x.float()
+
+def _for_rows(weights, rows):
+    "Fewer weights than rows, repeated"
+    return {name: w if len(w) == rows else w.repeat(rows//len(w), *[1]*(w.ndim-1)) for name, w in weights.items()}
 
 def _answer(x, multiply, scale, deep):
     "The network; `multiply(x, name)` is x times the weights called so, `scale` is γ or None"
@@ -41,6 +46,23 @@ def _unnormed(delta, y, unit):
     size = torch.rsqrt(y.var(-1, correction=0, keepdim=True) + 1e-5)
     return size*(delta - delta.mean(-1, keepdim=True) - unit*(delta*unit).mean(-1, keepdim=True))
 
+def _told(hidden, aim, factor, scale, forth=None, back=None):
+    "Surprises, and what is written into the first layer (delta), the second (key, delta) and γ, given what the first layer gives; `forth` and `back` lead through the second, if there is one"
+    inner = None if forth is None else F.gelu(hidden)
+    answer = _wide(hidden if forth is None else forth(inner))
+    unit = None if scale is None else F.layer_norm(answer, answer.shape[-1:])
+    error = answer + aim if scale is None else torch.addcmul(aim, unit, scale)
+    delta, written = error*factor, None
+    if scale is not None: delta, written = _unnormed(delta*scale, answer, unit), delta*unit
+    delta, loss = delta.to(hidden.dtype), error.square().mean(-1)
+    if forth is None: return loss, delta, None, None, written
+    return loss, torch.ops.aten.gelu_backward(back(delta), hidden), inner, delta, written
+
+def _named(k, first, inner, second, written):
+    "(key, delta) for each of the weights"
+    pairs = dict(scale=(None, written), second=(inner, second), first=(k, first))
+    return {name: pair for name, pair in pairs.items() if pair[1] is not None}
+
 def surprise(
     k:Float[Tensor, 'rows s e'],  # keys
     v:Float[Tensor, 'rows s e'],  # values
@@ -48,24 +70,11 @@ def surprise(
     weights:dict[str, Tensor],    # as in `recall`
 )->tuple[Float[Tensor, 'rows s'], dict]: # surprises; for each of the weights (key, delta): a token writes key ⊗ delta
     "How wrong the memory is about each token, and what the token writes"
-    first, second = weights['first'].to(k.dtype), weights['second'].to(k.dtype) if 'second' in weights else None
-    hidden = k @ first
-    inner = k if second is None else F.gelu(hidden)
-    answer, writes = _wide(hidden if second is None else inner @ second), {}
-    if wrapped := 'scale' in weights:
-        plain, scale = answer, 1 + weights['scale'][:, None]
-        unit = F.layer_norm(plain, plain.shape[-1:])
-        answer = torch.addcmul(k, unit, scale)
-    error = answer - v
-    delta = error*(rate*(-2/k.shape[-1]))[..., None]
-    if wrapped:
-        writes['scale'] = None, delta*unit
-        delta = _unnormed(delta*scale, plain, unit)
-    delta = delta.to(k.dtype)
-    if second is None: return error.square().mean(-1), writes | {'first': (k, delta)}
-    writes['second'] = inner, delta
-    writes['first'] = k, torch.ops.aten.gelu_backward(delta @ second.mT, hidden)
-    return error.square().mean(-1), writes
+    second = weights['second'].to(k.dtype) if 'second' in weights else None
+    through = () if second is None else (lambda x: x @ second, lambda x: x @ second.mT)
+    aim, scale = (_wide(k) - v, 1 + weights['scale'][:, None]) if 'scale' in weights else (-_wide(v), None)
+    loss, *writes = _told(k @ weights['first'].to(k.dtype), aim, (rate*(-2/k.shape[-1]))[..., None], scale, *through)
+    return loss, _named(k, *writes)
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #fdaa2bef
 def _sum_writes(writes, amounts):
@@ -95,7 +104,7 @@ class MemoryInputs(NamedTuple):
     closes:list   # for each chunk, or block: whether a block ends with it
 
 class Memory(NamedTuple):
-    "What is carried on; each a dictionary of tensors whose first axis is `rows`"
+    "What is carried on; each a dictionary of tensors whose first axis is `rows`, or shorter where rows have the same in turn"
     base:dict      # weights with which the block began, against which surprise is measured
     weights:dict   # M
     momentum:dict  # S; empty without momentum
@@ -114,7 +123,7 @@ def _grow(old, share, more):
 # %% ../../nbs/api/16_blocks.memory.ipynb #91218fed
 def _reference(inputs, initial, memory, inspect):
     "Answers, surprises, sizes of writes, and the memory afterwards"
-    base, weights, momentum = memory
+    initial, base, weights, momentum = (_for_rows(part, len(inputs.k)) for part in (initial, *memory))
     if inputs.log_stay is not None and not momentum: momentum = _zeros(weights)
     chunk, found = inputs.k.shape[1]//len(inputs.fresh), []
     for i, (q, k, v, rate) in enumerate(zip(*(x.split(chunk, 1) for x in inputs[:4]))):
@@ -134,7 +143,7 @@ def _reference(inputs, initial, memory, inspect):
     return *(torch.cat(x, 1) for x in zip(*found)), Memory(base, weights, momentum)
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #ffac292b
-def _spans(logs):
+def _products(logs):
     "The product over j < l <= i, zero where j > i; place 0 is before the first"
     logs = F.pad(logs, (1, 0))
     at = torch.arange(logs.shape[-1], device=logs.device)
@@ -145,75 +154,405 @@ def memory_coefficients(
     log_keep:Float[Tensor, '... c'],      # log of 1 - α, for each chunk
     log_stay:Float[Tensor, '... c']|None, # log of η; None: no momentum
     full:Bool[Tensor, '... c'],           # chunks that are not complete change nothing
-)->tuple: # a (..., c+1), with M after 0, 1, 2, ... chunks; b and c side by side (..., c+1, c+1); and what is in S in the end (..., c+1)
-    "How much of the first weights, of the first momentum and of each chunk's writes is in the weights"
-    with torch.autocast(log_keep.device.type, enabled=False):
-        moves = F.pad(full.to(log_keep.dtype), (1, 0))[..., None, :]           # before the first chunk nothing moves
-        kept = _spans(log_keep.masked_fill(~full, 0))
-        if log_stay is None: stay = torch.eye(moves.shape[-1], dtype=kept.dtype, device=kept.device)
-        else: stay = _spans(log_stay.masked_fill(~full, 0))
-        stay = stay*F.pad(full.to(log_keep.dtype), (1, 0), value=1)[..., None, :]
-        return kept[..., 0], (kept*moves) @ stay, stay[..., -1, :]
+)->tuple: # each (..., c+1, c+1), after 0, 1, 2, ... chunks: `a`, of weights that were there after 0, 1, 2, ...; b and c side by side; and what is in S
+    "How much of earlier weights, of the first momentum and of each chunk's writes is in the weights"
+    moves = F.pad(full.to(log_keep.dtype), (1, 0))[..., None, :]           # before the first chunk nothing moves
+    kept = _products(log_keep.masked_fill(~full, 0))
+    if log_stay is None: stay = torch.eye(moves.shape[-1], dtype=kept.dtype, device=kept.device)
+    else: stay = _products(log_stay.masked_fill(~full, 0))
+    stay = stay*F.pad(full.to(log_keep.dtype), (1, 0), value=1)[..., None, :]
+    return kept, (kept*moves) @ stay, stay
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #e0a9146b
-class _Shares(NamedTuple):
-    "What each token of a block reads, and what is left in the end"
-    old:Tensor   # (rows, s, 2) of the first weights and of the first momentum, in what a token reads
-    pairs:Tensor # (rows, s, s) of each token's write, in what a token reads
-    last:Tensor  # (rows, 3) in the end: of the first weights and of the first momentum in the weights; of the first momentum in the momentum
-    ends:Tensor  # (rows, s, 2) in the end: of each token's write in the weights and in the momentum
+def _times(x, weights):
+    "x (rows, s, e) times weights (rows, e, f), or times fewer, which rows have in turn"
+    if len(weights) == len(x): return x @ weights
+    return (x.unflatten(0, (-1, len(weights))).transpose(0, 1).flatten(1, 2) @ weights).unflatten(1, (-1, x.shape[1])).transpose(0, 1).flatten(0, 1)
 
-def _shares(inputs):
-    "For each block"
-    cut = lambda x: None if x is None else x.unflatten(1, (len(inputs.closes), -1))
-    keep, mix, stay = memory_coefficients(cut(inputs.log_keep), cut(inputs.log_stay), cut(inputs.full))
-    size, chunks = cut(inputs.k).shape[2], keep.shape[-1]-1
-    tokens = lambda x: x[..., 1:].repeat_interleave(size//chunks, -1)                 # for each that writes
-    reads = lambda x: x.repeat_interleave(size//chunks, 2)[:, :, 1:size+1]            # for each that reads: the last of a chunk finds it complete
-    mixed = reads(mix)
-    old, last = torch.stack([reads(keep), mixed[..., 0]], -1), torch.stack([keep[..., -1], mix[..., -1, 0], stay[..., 0]], -1)
-    ends = torch.stack([tokens(mix[..., -1, :]), tokens(stay)], -1)
-    return [_Shares(*parts) for parts in zip(*(x.unbind(1) for x in (old, tokens(mixed), last, ends)))]
+def _times_mix(x, old, weights, pairs=None, key=None, delta=None):
+    "x times weights mixed of old ones, by `old` (rows, s or 1, how many; None: all of one), and of writes, by `pairs` (rows, s or 1, writes)"
+    y, *more = (_times(x if share is None else share*x, w) for share, w in zip([None] if old is None else old.split(1, -1), weights))
+    for part in more: y = y + part
+    return y if pairs is None else torch.baddbmm(y, pairs*(x @ key.mT), delta)
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #66f36f59
-def _read_block(q, writes, shares, weights, momentum):
-    "What is read while the block is written"
-    def multiply(x, name):
-        (key, delta), low = writes[name], lambda y: y.to(x.dtype)
-        kept, moved = low(shares.old[..., None]*x[:, :, None]).unbind(2)
-        y = kept @ low(weights[name])
-        if momentum: y = torch.baddbmm(y, moved, low(momentum[name]))
-        return torch.baddbmm(y, low(shares.pairs*(x @ key.mT)), delta)
-    scale = None
-    if 'scale' in weights:
-        old = torch.stack([weights['scale'], momentum['scale']], 1) if momentum else weights['scale'][:, None]
-        scale = shares.old[..., :old.shape[1]] @ old + shares.pairs @ writes['scale'][1]
-    return _answer(q, multiply, scale, 'second' in weights)
+def _ages(new, chunks):
+    "From blocks that begin anew (rows, blocks): how often, and where last"
+    new = F.pad(new[..., None], (0, chunks//new.shape[1]-1)).flatten(1)
+    born = torch.where(new, torch.arange(chunks, device=new.device), 0).cummax(1).values
+    return F.pad(new.cumsum(1), (1, 0)), F.pad(born, (1, 0))
 
-def _end_block(writes, shares, weights, momentum, moving):
-    "Weights and momentum after the block"
-    after, speed = _sum_writes(writes, shares.ends)
-    keep, move, stay = shares.last.unbind(1)
-    after = _grow(weights, keep, after)
-    if not moving: return after, momentum
-    return (_grow(momentum, move, after), _grow(momentum, stay, speed)) if momentum else (after, speed)
+def _at(coefficients, ages, place, chunk):
+    "How much of old weights, momentum and new weights (rows, places, 3; 2 if none began anew) and of each chunk's writes (rows, places, chunks) is in the weights"
+    kept, mixed = place(coefficients[0]), place(coefficients[1])
+    if ages is None: return torch.stack([kept[..., 0], mixed[..., 0]], -1), mixed[..., 1:]
+    age, born = map(chunk, ages)
+    mixed, since = mixed*(age[..., None] == ages[0][:, None]), kept.gather(2, born[..., None])[..., 0]
+    return torch.stack([since*(age == 0), mixed[..., 0], since*(age > 0)], -1), mixed[..., 1:]
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #3d63d0f4
-def _dual(inputs, initial, memory, inspect):
-    "What `_reference` gives, a block at a time"
-    base, weights, momentum = memory
-    found, blocks = [], len(inputs.closes)
-    parts = zip(*(x.unflatten(1, (blocks, -1)).unbind(1) for x in inputs[:4]))
-    for i, ((q, k, v, rate), shares) in enumerate(zip(parts, _shares(inputs))):
-        fresh = inputs.fresh[i]
-        if fresh is not False:
-            base, weights = _choose(fresh, initial, base), _choose(fresh, initial, weights)
-            if momentum: momentum = _choose(fresh, _zeros(initial), momentum)
-        loss, writes = surprise(k, v, rate, weights if i else base)
-        found.append((_read_block(q, writes, shares, weights, momentum), loss, _write_size(writes) if inspect else loss))
-        weights, momentum = _end_block(writes, shares, weights, momentum, inputs.log_stay is not None)
-        base = _choose(inputs.closes[i], weights, base)
-    return *(torch.cat(x, 1) for x in zip(*found)), Memory(base, weights, momentum)
+class _Shares(NamedTuple):
+    "How much of old weights, momentum and perhaps new weights (`_old`), and of each token's write, there is"
+    first_old:Tensor  # (rows, blocks, 2 or 3) where a block begins
+    first:Tensor      # (rows, blocks, s)
+    read_old:Tensor   # (rows, s, 2 or 3) in what a token reads
+    read:Tensor       # (rows, s, s)
+    end_old:Tensor    # (rows, 1 to 3, 2 or 3) in the end: in the weights, in the momentum, and in the weights of the last block that was complete
+    end:Tensor        # (rows, 1 to 3, s)
+
+def _flags(flags, rows, device):
+    "One tensor (rows, how many) of a list of flags, each for a row or for all"
+    return torch.stack([torch.full((rows,), flag, device=device) if isinstance(flag, bool) else flag for flag in flags], 1)
+
+def _ends(coefficients, ages, moving, closed):
+    "As `_at`, one below the other: in the weights, in the momentum, and in the weights after `closed` chunks"
+    last, found = (lambda x: x[:, -1:]), []
+    found.append(_at(coefficients, ages, last, last))
+    if moving:
+        stays = last(coefficients[2]) if ages is None else last(coefficients[2])*(last(ages[0])[..., None] == ages[0][:, None])
+        found.append((F.pad(stays[..., :1], (1, 0 if ages is None else 1)), stays[..., 1:]))
+    if closed is not None:
+        at = lambda x: x.gather(1, closed.view(-1, 1, *[1]*(x.ndim-2)).expand(-1, 1, *x.shape[2:]))
+        found.append(_at(coefficients, ages, at, at))
+    return [torch.cat(parts, 1) for parts in zip(*found)]
+
+def _shares(inputs, count, base=False):
+    "For each of `count` spans; `base`: the last complete block is asked about too"
+    rows, blocks, device = len(inputs.rate), len(inputs.closes)//count, inputs.rate.device
+    cut = lambda x: None if x is None else x.unflatten(1, (count, -1)).flatten(0, 1)
+    keep, stay, full = map(cut, inputs[4:7])
+    chunks, s, ages, closed = keep.shape[1], inputs.rate.shape[1]//count, None, None
+    if any(flag is not False for i, flag in enumerate(inputs.fresh) if i % blocks): ages = _ages(F.pad(cut(_flags(inputs.fresh, rows, device))[:, 1:], (1, 0)), chunks)
+    if base: closed = (cut(_flags(inputs.closes, rows, device))*torch.arange(1, blocks+1, device=device)).amax(1)*(chunks//blocks)
+    coefficients, per, size = memory_coefficients(keep, stay, full), chunks//blocks, s//chunks
+    begin = _at(coefficients, ages, lambda x: x[:, :-1:per], lambda x: x[:, 1::per])
+    read = _at(coefficients, ages, lambda x: x.repeat_interleave(size, 1)[:, 1:s+1], lambda x: x[:, 1:].repeat_interleave(size, 1))
+    found = [part for old, writes in (begin, read, _ends(coefficients, ages, stay is not None, closed)) for part in (old, writes.repeat_interleave(size, -1))]
+    return [_Shares(*parts) for parts in zip(*(part.unflatten(0, (rows, count)).unbind(1) for part in found))]
+
+# %% ../../nbs/api/16_blocks.memory.ipynb #6273360a
+def _write_plainly(first, within, aim, factor, scale, old, earlier, *second):
+    "What all tokens write, as `_told` gives it; `old` says how much there is of the weights in `second`, `earlier` how much of writes, for each block (None: there is one), and `scale` is what 1 + γ is without writes"
+    size, told, past, low = aim.shape[1]//(1 if old is None else old.shape[1]), [], None, lambda x: x.to(first.dtype)
+    second, back = [low(w) for w in second], [low(w).mT for w in second]
+    for i, (hidden, *own) in enumerate(zip(*(x.split(size, 1) for x in (first, aim, factor)))):
+        share, now, there, home = None if old is None else low(old[:, i:i+1]), None if scale is None else scale[:, i:i+1], (), ()
+        if i:
+            c, (deltas, inner, deltas_2, written) = earlier[:, i:i+1, :i*size], past
+            hidden = torch.baddbmm(hidden, within[:, i*size:(i+1)*size, :i*size], deltas)
+            if scale is not None: now = torch.baddbmm(now, c, written)
+            there, home = (low(c), inner, deltas_2), (low(c), deltas_2, inner)
+        through = (lambda x: _times_mix(x, share, second, *there), lambda x: _times_mix(x, share, back, *home)) if second else ()
+        told.append(_told(hidden, *own, now, *through))
+        loss, *past = [parts[0] if parts[0] is None or not i else torch.cat(parts, 1) for parts in zip(*told)]
+    return loss, *past
+
+# %% ../../nbs/api/16_blocks.memory.ipynb #4c0ed909
+def _through_norm(delta, y, mean, size):
+    "Π"
+    return torch.ops.aten.native_layer_norm_backward(delta, y, y.shape[-1:], mean, size, None, None, [True, False, False])[0]
+
+def _tail(answer, aim, factor, scale):
+    "Delta, what is written into γ, and what the way back needs"
+    if scale is None:
+        error = answer + aim
+        return error*factor, None, (error,)
+    unit, mean, size = torch.ops.aten.native_layer_norm(answer, answer.shape[-1:], None, None, 1e-5)
+    error = torch.addcmul(aim, unit, scale)
+    told = error*factor
+    delta = _through_norm(told*scale, answer, mean, size)
+    return delta, told*unit, (error, told, delta, unit, answer, mean, size)
+
+def _tail_back(g, g_written, g_loss, kept, factor, scale):
+    "Gradients of answer, aim, factor and scale"
+    error, norm = kept[0], kept[1:]
+    if scale is None: g_told = g
+    else:
+        told, delta, unit, *norm = norm
+        g_aimed = _through_norm(g, *norm)
+        g_told = torch.addcmul(g_aimed*scale, g_written, unit)
+    g_error = torch.addcmul(g_told*factor, g_loss[..., None], error, value=2/error.shape[-1])
+    g_factor = (g_told*error).sum(-1, keepdim=True)
+    if scale is None: return g_error, g_error, g_factor, None
+    aimed, size = told*scale, norm[2]
+    both = (aimed*unit).mean(-1, keepdim=True)*g + (g*unit).mean(-1, keepdim=True)*aimed
+    g_unit = torch.addcmul(g_error*scale, g_written, told) - size*both
+    g_answer = _through_norm(g_unit, *norm) - size*(g*delta).mean(-1, keepdim=True)*unit
+    return g_answer, g_error, g_factor, (g_aimed*told + g_error*unit).sum(1, keepdim=True)
+
+# %% ../../nbs/api/16_blocks.memory.ipynb #dc4154de
+class _Way:
+    "Through the second layer, block by block"
+    def __init__(self, own, other, weights, old, earlier, products=None):
+        self.own, self.other, self.weights, self.old, self.earlier, self.size = own, other, weights, old, earlier, own.shape[1]//old.shape[1]
+        self.products = own.new_zeros(len(own), own.shape[1], own.shape[1]) if products is None else products
+
+    def places(self, i):
+        "Of this block, of those before, of those to come"
+        return slice(i*self.size, (i+1)*self.size), slice(0, i*self.size), slice((i+1)*self.size, None)
+
+    def go(self, i):
+        "What a block takes away"
+        here, past, _ = self.places(i)
+        y = _times_mix(self.own[:, here], self.old[:, i:i+1], self.weights)
+        if not i: return y
+        products = torch.bmm(self.own[:, here], self.own[:, past].mT, out=self.products[:, here, past])
+        return y.baddbmm_(products*self.earlier[:, i:i+1, past], self.other[:, past])
+
+# %% ../../nbs/api/16_blocks.memory.ipynb #2b5b7fba
+class _WayBack(_Way):
+    "Its gradients, from the last block to the first; `g` is that of what was taken away, filled in before each"
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.g, self.g_old, self.spread = torch.empty_like(self.other), torch.empty_like(self.old), self.earlier.repeat_interleave(self.size, 1)
+        self.shared, self.g_products, self.g_shared = self.products*self.spread, torch.zeros_like(self.products), torch.empty_like(self.products)
+
+    def of_own(self, i, g):
+        "g and the gradient of what a block brought"
+        here, past, later = self.places(i)
+        for j, w in enumerate(self.weights):
+            part = _times(self.g[:, here], w.mT)
+            self.g_old[:, i, j] = (part*self.own[:, here]).sum((1, 2))
+            g = torch.addcmul(g, part, self.old[:, i:i+1, j:j+1])
+        if i:
+            torch.bmm(self.g[:, here], self.other[:, past].mT, out=self.g_products[:, here, past])
+            torch.mul(self.g_products[:, here, past], self.spread[:, here, past], out=self.g_shared[:, here, past])
+            g = torch.baddbmm(g, self.g_shared[:, here, past], self.own[:, past])
+        return torch.baddbmm(g, self.g_shared[:, later, here].mT, self.own[:, later])
+
+    def of_other(self, i, g):
+        "g and the gradient of what a block took away, as later ones found it"
+        here, _, later = self.places(i)
+        return torch.baddbmm(g, self.shared[:, later, here].mT, self.g[:, later])
+
+    def of_shares(self):
+        "Of `old` and of `earlier`"
+        return _wide(self.g_old), _wide(self.g_products*self.products).unflatten(1, (-1, self.size)).sum(2)
+
+    def of_weights(self, j, home=False):
+        "Of the old weights with this number, which rows may share; transposed on the way home"
+        x, y, rows = self.old[..., j:j+1].repeat_interleave(self.size, 1)*self.own, self.g, len(self.weights[j])
+        if rows < len(x): x, y = (z.unflatten(0, (-1, rows)).transpose(0, 1).flatten(1, 2) for z in (x, y))
+        return y.mT @ x if home else x.mT @ y
+
+# %% ../../nbs/api/16_blocks.memory.ipynb #cc279d6d
+def _ways(kind, inner, delta, second, old, earlier, products=(None, None)):
+    "Forth and back through the second layer, in the precision of what goes in"
+    low = inner.dtype
+    weights, old, earlier = [w.to(low) for w in second], old.to(low), earlier.to(low)
+    return kind(inner, delta, weights, old, earlier, products[0]), kind(delta, inner, [w.mT for w in weights], old, earlier, products[1])
+
+def _write(first, within, aim, factor, scale, old, earlier, *second):
+    "What `_write_plainly` gives, and what the way back needs besides"
+    blocks, hidden, delta, tails = old.shape[1], first.clone(), torch.empty_like(first), []
+    written = None if scale is None else torch.empty_like(aim)
+    inner, delta_2, back = (torch.empty_like(first), torch.empty_like(aim, dtype=first.dtype), torch.empty_like(first)) if second else (None, None, None)
+    forth, home = _ways(_Way, inner, delta_2, second, old, earlier) if second else (None, None)
+    for i, size in enumerate([aim.shape[1]//blocks]*blocks):
+        here, past = slice(i*size, (i+1)*size), slice(0, i*size)
+        if i: hidden[:, here].baddbmm_(within[:, here, past], delta[:, past])
+        if second: torch.ops.aten.gelu.out(hidden[:, here], out=inner[:, here])
+        answer, now = forth.go(i) if second else hidden[:, here], None if scale is None else scale[:, i:i+1]
+        if i and scale is not None: now = torch.baddbmm(now, earlier[:, i:i+1, past], written[:, past])
+        wrong, wrote, tail = _tail(_wide(answer), aim[:, here], factor[:, here], now)
+        if scale is not None: written[:, here] = wrote
+        if second:
+            delta_2[:, here] = wrong
+            back[:, here] = home.go(i)
+            torch.ops.aten.gelu_backward.grad_input(back[:, here], hidden[:, here], grad_input=delta[:, here])
+        else: delta[:, here] = wrong
+        tails.append((now, *tail))
+    loss = torch.cat([error for _, error, *_ in tails], 1).square().mean(-1)
+    return (loss, delta, inner, delta_2, written), (hidden, back, *((forth.products, home.products) if second else (None, None)), *(x for tail in tails for x in tail))
+
+# %% ../../nbs/api/16_blocks.memory.ipynb #b1da51f2
+def _write_back(inputs, outs, kept, grads):
+    "Gradients of `inputs`, block by block from the last"
+    first, within, aim, factor, scale, old, earlier, *second = inputs
+    (_, delta, inner, delta_2, written), (hidden, back, *products), tails = outs, kept[:4], kept[4:]
+    g_loss, g_delta, g_inner, g_delta_2, g_written = (torch.zeros_like(x) if g is None and x is not None else g for g, x in zip(grads, outs))
+    g_hidden, g_aim, g_factor, g_scale = (None if x is None else torch.empty_like(x) for x in (first, aim, factor, scale))
+    blocks, size, each = old.shape[1], aim.shape[1]//old.shape[1], len(tails)//old.shape[1]
+    if second:
+        forth, home = _ways(_WayBack, inner, delta_2, second, old, earlier, products)
+        bent = torch.exp(-hidden*hidden/2)*(2 - hidden*hidden)*back/math.sqrt(2*math.pi)      # the second derivative of gelu
+    for i in reversed(range(blocks)):
+        here, later = slice(i*size, (i+1)*size), slice((i+1)*size, None)
+        g = torch.baddbmm(g_delta[:, here], within[:, later, here].mT, g_hidden[:, later])
+        if second:
+            straight = bent[:, here]*g
+            torch.ops.aten.gelu_backward.grad_input(g, hidden[:, here], grad_input=home.g[:, here])
+            g = forth.of_other(i, home.of_own(i, g_delta_2[:, here]))
+        now, *tail = tails[i*each:(i+1)*each]
+        told = None if scale is None else torch.baddbmm(g_written[:, here], earlier[:, i+1:, here].mT, g_scale[:, i+1:])
+        g, g_aim[:, here], g_factor[:, here], g_now = _tail_back(_wide(g), told, g_loss[:, here], tail, factor[:, here], now)
+        if scale is not None: g_scale[:, i:i+1] = g_now
+        if second:
+            forth.g[:, here] = g
+            torch.ops.aten.gelu_backward.grad_input(home.of_other(i, forth.of_own(i, g_inner[:, here])), hidden[:, here], grad_input=g_hidden[:, here])
+            g_hidden[:, here].add_(straight)
+        else: g_hidden[:, here] = g
+    g_old, g_earlier = (x + y for x, y in zip(forth.of_shares(), home.of_shares())) if second else (torch.zeros_like(old), torch.zeros_like(earlier))
+    if scale is not None: g_earlier = torch.baddbmm(g_earlier, g_scale, written.mT)
+    g_second = [(forth.of_weights(j) + home.of_weights(j, True)).to(w.dtype) for j, w in enumerate(second)]
+    return g_hidden, g_hidden @ delta.mT, g_aim, g_factor, g_scale, g_old, g_earlier, *g_second
+
+# %% ../../nbs/api/16_blocks.memory.ipynb #3a287e96
+class _Write(torch.autograd.Function):
+    "`_write_plainly`, with its gradient by hand"
+    @staticmethod
+    def forward(ctx, *inputs):
+        ctx.set_materialize_grads(False)
+        outs, kept = _write(*inputs)
+        ctx.given = len(inputs)
+        ctx.save_for_backward(*inputs, *outs, *kept)
+        return outs
+
+    @staticmethod
+    def backward(ctx, *grads):
+        inputs, outs, kept = ctx.saved_tensors[:ctx.given], ctx.saved_tensors[ctx.given:ctx.given+5], ctx.saved_tensors[ctx.given+5:]
+        with torch.autocast(inputs[0].device.type, enabled=False):
+            return _again(inputs, grads) if torch.is_grad_enabled() else _write_back(inputs, outs, kept, grads)
+
+def _again(inputs, grads):
+    "Gradients that have gradients"
+    leaves, given = [x for x in inputs if x is not None and x.requires_grad], [g is not None for g in grads]
+    outs, grads = ([x for x, wanted in zip(parts, given) if wanted] for parts in (_write_plainly(*inputs), grads))
+    found = iter(torch.autograd.grad(outs, leaves, grads, create_graph=True, allow_unused=True))
+    return tuple(next(found) if x is not None and x.requires_grad else None for x in inputs)
+
+# %% ../../nbs/api/16_blocks.memory.ipynb #895fe3af
+def _filled(parts):
+    "An operator takes and gives nothing that is missing"
+    some = next(x for x in parts if x is not None)
+    return [some.new_empty(0) if x is None else x.contiguous() for x in parts]
+
+def _missing(parts): return [x if x.numel() else None for x in parts]
+
+@torch.library.custom_op('latent_lab::write_span', mutates_args=())
+def _write_op(inputs: list[Tensor]) -> list[Tensor]: return _filled(_write(*_missing(inputs))[0])
+
+@torch.library.custom_op('latent_lab::write_span_backward', mutates_args=())
+def _write_back_op(inputs: list[Tensor], grads: list[Tensor]) -> list[Tensor]:
+    inputs = _missing(inputs)
+    outs, kept = _write(*inputs)
+    return _filled(_write_back(inputs, outs, kept, _missing(grads)))
+
+@_write_op.register_fake
+def _(inputs):
+    first, _, aim, _, scale, _, _, *second = _missing(inputs)
+    inner, delta = (torch.empty_like(first), torch.empty_like(aim, dtype=first.dtype)) if second else (None, None)
+    return _filled([aim.new_empty(aim.shape[:2]), torch.empty_like(first), inner, delta, None if scale is None else torch.empty_like(aim)])
+
+@_write_back_op.register_fake
+def _(inputs, grads): return [x.new_empty(x.shape) for x in inputs]
+
+def _keep_inputs(ctx, inputs, output):
+    "Of the operator"
+    ctx.save_for_backward(*inputs[0], *output)
+
+def _op_gradients(ctx, grads):
+    "Of the operator"
+    inputs, outs = ctx.saved_tensors[:-5], ctx.saved_tensors[-5:]
+    return _write_back_op(list(inputs), [torch.zeros_like(x) if g is None else g for g, x in zip(grads, outs)])
+
+_write_op.register_autograd(_op_gradients, setup_context=_keep_inputs)
+
+def _write_compiled(*inputs):
+    "As `_Write.apply`"
+    return _missing(_write_op(_filled(inputs)))
+
+# %% ../../nbs/api/16_blocks.memory.ipynb #d549f272
+def _low(weights, dtype):
+    "Matrices in the precision of products"
+    return {name: w if name == 'scale' else w.to(dtype) for name, w in weights.items()}
+
+def _old_scale(old, sources):
+    "What old weights make of γ"
+    return old @ torch.stack([_for_rows(part, len(old))['scale'] for part in sources], 1)
+
+def _write_span(k, v, rate, old, earlier, sources):
+    "Surprises, and what is written; `old` says how much there is of each of the old weights in `sources`"
+    spread = lambda x: x.to(k.dtype).repeat_interleave(k.shape[1]//x.shape[1], 1)
+    hidden = _times_mix(k, None if old is None else spread(old), [part['first'] for part in sources])
+    within, aim, scale = None if old is None else spread(earlier)*(k @ k.mT), -_wide(v), None
+    if 'scale' in sources[0]: aim, scale = _wide(k) - v, 1 + (_for_rows(sources[0], len(k))['scale'][:, None] if old is None else _old_scale(old, sources))
+    write = _write_plainly if old is None else _write_compiled if torch.compiler.is_compiling() else _Write.apply
+    loss, *writes = write(hidden, within, aim, (rate*(-2/k.shape[-1]))[..., None], scale, old, earlier, *(part['second'] for part in sources if 'second' in part))
+    return loss, _named(k, *writes)
+
+def _read_span(q, writes, old, pairs, sources):
+    "What tokens are answered"
+    scale = torch.baddbmm(_old_scale(old, sources), pairs, writes['scale'][1]) if 'scale' in writes else None
+    kept, found = old.to(q.dtype), pairs.to(q.dtype)
+    return _answer(q, lambda x, name: _times_mix(x, kept, [part[name] for part in sources], found, *writes[name]), scale, 'second' in writes)
+
+# %% ../../nbs/api/16_blocks.memory.ipynb #8110cc08
+def _columns(old, sources):
+    "Shares of those old weights that there are: new ones may be the same as those of the beginning"
+    if old.shape[-1] == len(sources): return old
+    first = old[..., :1] if old.shape[-1] < 3 or 'new' in sources else old[..., :1] + old[..., 2:]
+    more = [old[..., i:i+1] for i, name in ((1, 'momentum'), (2, 'new')) if name in sources]
+    return torch.cat([first, *more], -1) if more else first
+
+def _hand_on(span, writes, shares, sources, base, initial):
+    "The memory after a span; `base` None: that against which an incomplete block is measured is not wanted"
+    rows, moving, found = len(span.rate), span.log_stay is not None, _sum_writes(writes, shares.end.mT.contiguous())
+    for i, old in enumerate(shares.end_old.unbind(1)):
+        for (name, weights), share in zip(sources.items(), _columns(old, sources).unbind(-1)):
+            if name == 'momentum' or not (moving and i == 1): found[i] = _grow(_for_rows(weights, rows), share, found[i])
+    weights, momentum = found[0], found[1] if moving else {}
+    if base is None or span.closes[-1] is True: return Memory(weights, weights, momentum)
+    if len(span.closes) == 1: return Memory(_choose(span.closes[0], weights, _for_rows(base, rows)), weights, momentum)
+    number = torch.arange(1, len(span.closes)+1, device=span.rate.device)
+    closed, new = ((_flags(flags, rows, number.device)*number).amax(1) for flags in (span.closes, span.fresh))
+    base = _choose(closed > 0, found[-1], _for_rows(base, rows))
+    return Memory(_choose(new > closed, _for_rows(initial, rows), base), weights, momentum)
+
+# %% ../../nbs/api/16_blocks.memory.ipynb #ad1028d6
+def _groups(blocks, most, apart):
+    "(How many spans, blocks in each)"
+    many, rest = divmod(blocks - (apart and most > 1), most)
+    return [(n, length) for n, length in ((int(apart and most > 1), 1), (many, most), (1, rest)) if n*length]
+
+def _cut(inputs, lengths, blocks):
+    "Parts with so many blocks each"
+    def parts(x):
+        if x is None: return [None]*len(lengths)
+        if isinstance(x, list): return [x[at-n:at] for at, n in zip(accumulate(lengths), lengths)]
+        return x.split([n*(x.shape[1]//blocks) for n in lengths], 1)
+    return [MemoryInputs(*part) for part in zip(*map(parts, inputs))]
+
+def _spans(inputs, most, apart, hand_on):
+    "Each span, and its shares"
+    groups, blocks = _groups(len(inputs.closes), most, apart), len(inputs.closes)
+    for (count, length), part in zip(groups, _cut(inputs, [count*length for count, length in groups], blocks)):
+        asks = hand_on and length > 1 and any(flag is not True for flag in part.closes)
+        yield from zip(_cut(part, [length]*count, count*length), _shares(part, count, asks))
+
+def _span_blocks(k, hidden, blocks):
+    "How many blocks a span has at most"
+    e, size = k.shape[-1], k.shape[1]//blocks
+    return max(1, max(256, 4*e*hidden//(e + hidden))//size) if k.is_cuda else 1
+
+# %% ../../nbs/api/16_blocks.memory.ipynb #c92840a7
+def _dual(inputs, initial, memory, inspect, hand_on=True, span=None):
+    "What `_reference` gives, a span at a time"
+    (base, weights, momentum), rows, blocks, found = memory, len(inputs.rate), len(inputs.closes), []
+    if span is None: span = _span_blocks(inputs.k, weights['first'].shape[-1], blocks)
+    for part, shares in _spans(inputs, span, base is not weights, hand_on):
+        fresh, done = part.fresh[0], len(found)
+        if fresh is not False and weights is not initial:
+            base, weights = (_choose(fresh, _for_rows(initial, rows), _for_rows(x, rows)) for x in (base, weights))
+            if momentum: momentum = _choose(fresh, _zeros(momentum), momentum)
+        sources = dict(weights=weights) | (dict(momentum=momentum) if momentum else {}) | (dict(new=initial) if shares.read_old.shape[-1] > 2 and weights is not initial else {})
+        old, by = [_low(source, part.k.dtype) for source in sources.values()], lambda share: _columns(share, sources)
+        if len(part.closes) == 1: first = None, None, old[:1] if done or base is weights else [_low(base, part.k.dtype)]
+        else: first = by(shares.first_old), shares.first, old
+        loss, writes = _write_span(part.k, part.v, part.rate, *first)
+        found.append((_read_span(part.q, writes, by(shares.read_old), shares.read, old), loss, _write_size(writes) if inspect else loss, len(part.closes)))
+        if hand_on or sum(length for *_, length in found) < blocks: base, weights, momentum = _hand_on(part, writes, shares, sources, base if hand_on else None, initial)
+    return *(torch.cat(x, 1) if len(x) > 1 else x[0] for x in list(zip(*found))[:3]), Memory(base, weights, momentum) if hand_on else None
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #a3a21d4c
 def memorize(
@@ -222,10 +561,14 @@ def memorize(
     memory:Memory,         # as it was; an empty momentum stands for zeros
     form:str='dual',       # 'reference' (weights are carried from chunk to chunk) or 'dual' (from block to block)
     inspect:bool=False,    # whether the sizes of the writes are wanted
+    hand_on:bool=True,     # whether the memory afterwards is wanted
+    span:int|None=None,    # blocks that go by in the dual form until weights are made; None: as suits the device
 )->tuple: # answers (rows, s, e), surprises (rows, s), sizes of writes (rows, s), and the memory afterwards
     "Read and write"
     if form not in ('reference', 'dual'): raise ValueError(f"`form` is {form!r}; it must be 'reference' or 'dual'")
-    return (_reference if form == 'reference' else _dual)(inputs, initial, memory, inspect)
+    if span is not None and span < 1: raise ValueError(f'`span` is {span}; it must be at least 1')
+    with torch.autocast(inputs.k.device.type, enabled=False):      # products are done in the precision of the keys; everything else says its own
+        return _reference(inputs, initial, memory, inspect) if form == 'reference' else _dual(inputs, initial, memory, inspect, hand_on, span)
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #391ffb60
 class _Places(NamedTuple):
@@ -334,7 +677,7 @@ class MemoryWrites(NamedTuple):
     forget:Float[Tensor, 'b h n']|None   # α, likewise
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #1b362371
-def _check_sizes(width, heads, head_dim, depth, chunk, block, form):
+def _check_sizes(width, heads, head_dim, depth, chunk, block, form, span):
     "One line for every mistake"
     if heads < 1: raise ValueError(f'`heads` is {heads}; it must be at least 1')
     if head_dim is None and width % heads: raise ValueError(f'`heads` is {heads}, which does not divide `width` {width}; say `head_dim`')
@@ -343,6 +686,7 @@ def _check_sizes(width, heads, head_dim, depth, chunk, block, form):
     if chunk < 1: raise ValueError(f'`chunk_size` is {chunk}; it must be at least 1')
     if block < chunk or block % chunk: raise ValueError(f'`block_size` is {block}; it must be a multiple of `chunk_size`, {chunk}')
     if form not in ('auto', 'reference', 'dual'): raise ValueError(f"`form` is {form!r}; it must be 'auto', 'reference' or 'dual'")
+    if span is not None and span < 1: raise ValueError(f'`span` is {span}; it must be at least 1')
 
 def _logit(name, start, most=1.):
     "Of a share that starts at `start`"
@@ -461,10 +805,11 @@ class NeuralMemory(nn.Module):
         max_rate:float=.1,       # θ stays below
         wrapped:bool=True,       # the memory answers its input and a normalised correction
         form:str='auto',         # 'reference', 'dual', or 'auto': the reference for calls of at most a chunk
+        span:int|None=None,      # blocks that go by in the dual form until weights are made; None: as suits the device
     ):
         super().__init__()
-        _check_sizes(width, heads, head_dim, depth, chunk_size, block_size, form)
-        self.width, self.heads, self.chunk_size, self.block_size, self.max_rate, self.form = width, heads, chunk_size, block_size, max_rate, form
+        _check_sizes(width, heads, head_dim, depth, chunk_size, block_size, form, span)
+        self.width, self.heads, self.chunk_size, self.block_size, self.max_rate, self.form, self.span = width, heads, chunk_size, block_size, max_rate, form, span
         e = width//heads if head_dim is None else head_dim
         self.read_norm, self.write_norm = nn.RMSNorm(width), nn.RMSNorm(width)
         self.to_query, self.to_key, self.to_value = (nn.Linear(width, heads*e, bias=False) for _ in range(3))
@@ -479,9 +824,10 @@ class NeuralMemory(nn.Module):
         mask:Bool[Tensor, 'b n']|None=None,    # True at real tokens
         documents:Int[Tensor, 'b n']|None=None, # a number from 0 for each token; where it changes the memory begins anew. None: all goes on
         output_writes:bool=False,              # what an explorer shows too, as a third result
+        output_state:bool=True,                # False: the state afterwards is not needed, and None
     )->tuple: # what is read (b, n, d), zeros at padding; the `MemoryState` afterwards; and, when asked for, `MemoryWrites`
         "Read and write"
-        return _remember(self, x, state, mask, documents, output_writes)
+        return _remember(self, x, state, mask, documents, output_writes, output_state)
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #584427de
 def new_state(
@@ -510,7 +856,7 @@ class MemoryLayer(StateLayer):
     def _change(self, function): self.state = self.state if self.state is None else self.state.map(function)
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #a2f5481a
-def _remember(layer, x, state, mask, documents, output_writes):
+def _remember(layer, x, state, mask, documents, output_writes, output_state):
     "`NeuralMemory.forward`"
     _check_call(layer, x, mask, documents)
     if state is not None: _check_state(layer, x, state)
@@ -520,12 +866,11 @@ def _remember(layer, x, state, mask, documents, output_writes):
     inputs, logits = _say(layer, placed, places)
     flat, heads = lambda x: x.flatten(0, 1), lambda x: x.unflatten(0, (b, layer.heads))
     each = lambda part, change: {name: change(w) for name, w in part.items()}
-    initial = {} if documents is None else each(new_state(layer, b).weights, flat)
-    memory = Memory(*(each(part, flat) for part in (new_state(layer, b) if state is None else state)[:3]))
-    if state is None and form == 'dual': memory = memory._replace(momentum={})             # zeros need not be multiplied
-    read, loss, size, memory = memorize(inputs, initial, memory, form, output_writes)
-    read = _put_back(_join_heads(layer, read, placed), places, n, mask)
-    after = MemoryState(*(each(part, heads) for part in memory), _still_waiting(placed, places, chunk), places.position, places.document)
+    initial = {name: _wide(w) for name, w in layer.initial.items()}                        # every row has the same, and no momentum
+    memory = Memory(initial, initial, {}) if state is None else Memory(*(each(part, flat) for part in state[:3]))
+    read, loss, size, memory = memorize(inputs, initial, memory, form, output_writes, output_state, layer.span)
+    read, after = _put_back(_join_heads(layer, read, placed), places, n, mask), None
+    if output_state: after = MemoryState(*(each(part, heads) for part in memory), _still_waiting(placed, places, chunk), places.position, places.document)
     if not output_writes: return read, after
     back = lambda y: _put_back(heads(y).transpose(1, 2), places, n, mask).transpose(1, 2)
     share = lambda name: back(torch.sigmoid(logits[name])) if name in logits else None

@@ -110,10 +110,14 @@ class CompanyAttention(CausalAttention):
         super().__init__(width, num_heads, 'sliding', window, True, dropout)
         self.persistent = nn.Parameter(torch.randn(2, num_heads, persistent, width//num_heads)) if persistent else None
 
-    def beside_learnt(self, q, k, v, mask, positions):
+    def unturned(self, x):
+        "What each token asks, is asked for, and answers, wherever it stands"
+        return self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+
+    def beside_learnt(self, q, asked, k, v, mask, positions):
         "Learnt tokens stand nowhere, so they are asked unturned questions: these lie in features of their own, beside the turned ones"
         learnt_k, learnt_v = (part.to(q.dtype).expand(len(q), -1, -1, -1) for part in self.persistent)
-        q = torch.cat([q, rotary(q, -positions)], 3)*2**.5        # attention divides by the root of twice the width
+        q = torch.cat([q, asked], 3)*2**.5        # attention divides by the root of twice the width
         k = torch.cat([pad(learnt_k, (k.shape[3], 0)), pad(k, (0, k.shape[3]))], 2)
         return q, k, torch.cat([learnt_v, v], 2), torch.cat([(positions >= 0)[..., None].expand(-1, -1, learnt_k.shape[2]), mask], 2)
 
@@ -126,12 +130,13 @@ class CompanyAttention(CausalAttention):
     )->Float[Tensor, 'b n d']:               # zero at padding
         "What each token gathers from those in its view"
         if self.persistent is None and said is None: return super().forward(x, positions, caches[0], view)
-        q, *own = self.parts(x, positions)
-        seen = [(*own, positions)] + ([(*self.parts(said, positions)[1:], positions)] if said is not None else [])
+        (asked, k, v), heard = self.unturned(x), [] if said is None else [self.unturned(said)[1:]]
+        q, k = rotary(torch.cat([asked, k], 1), positions).chunk(2, 1)
+        seen = [(k, v, positions), *((rotary(k, positions), v, positions) for k, v in heard)]
         seen = [part if cache is None else cache.update(*part) for part, cache in zip(seen, caches)]
         k, v, places = (torch.cat(parts, axis) for parts, axis in zip(zip(*seen), (2, 2, 1)))
         mask = allowed(positions, places, self.kind, self.window) if view is None else torch.cat([view.mask]*len(seen), 2)
-        if self.persistent is not None: q, k, v, mask = self.beside_learnt(q, k, v, mask, positions)
+        if self.persistent is not None: q, k, v, mask = self.beside_learnt(q, asked, k, v, mask, positions)
         y = dense_attention(q, k, v, mask[:, None], self.dropout if self.training else 0., lonely=view is None or not (view.packing and view.packing.whole))
         return self.out(y.transpose(1, 2).flatten(2))
 
@@ -256,7 +261,7 @@ class TitansLayer(nn.Module):
     def remember(self, x, reading:Reading, memory:MemoryLayer|None):
         "What the memory says, and how it took each token"
         if self.memory is None: return None, None
-        said, state, *writes = self.memory(x, None if memory is None else memory.state, None if reading.whole else reading.real, reading.document, reading.output_latents)
+        said, state, *writes = self.memory(x, None if memory is None else memory.state, None if reading.whole else reading.real, reading.document, reading.output_latents, output_state=memory is not None)
         if memory is not None: memory.update(state, x.shape[1])
         return said, writes[0] if writes else None
 
