@@ -67,7 +67,7 @@ def _causal(name, folder, dtype):
     "A causal language model, every weight in its place, and its tokenizer"
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from latent_lab.models.contract import quiet_loading, refuse_misfit
+    from latent_lab.blocks.backbone import quiet_loading, refuse_misfit
     with quiet_loading(), _whole(name): model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype or torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True)
     refuse_misfit(info, name, model)
     has_tokenizer = any((folder/f).exists() for f in ('tokenizer.json', 'tokenizer_config.json', 'tokenizer.model', 'vocab.json'))
