@@ -82,7 +82,7 @@ def _idea(name, folder, dtype, **backbones):
 def _kind(name, folder):
     "What a folder holds: 'idea' or 'causal'"
     from transformers import AutoConfig
-    import latent_lab.models.baselines, latent_lab.models.idea, latent_lab.models.reasoner, latent_lab.models.titans      # so that the Auto classes know them
+    import latent_lab.models.baselines, latent_lab.models.idea, latent_lab.models.reasoner, latent_lab.models.thought, latent_lab.models.titans      # so that the Auto classes know them
     with _whole(name): config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     if config.model_type == 'idea': return 'idea'
     if config.is_encoder_decoder: raise ValueError(f'checkpoint {str(name)!r} is an encoder-decoder of type {config.model_type!r}; of those, only idea models can be loaded')

@@ -329,12 +329,12 @@ def check_cached(model)->str:
     "Step by step with the cache equals the full pass (float64)"
     model = _double(model)
     if writes_another(model): return _as_generated(model)
-    x = _tokens(model)
-    full, figures = model(input_ids=x).logits, []
+    batch = {name: values for name, values in example_batch(model).items() if name != 'labels'}
+    full, figures = model(**batch).logits, []
     for cuts in ([1]*24, [5, 1, 9, 1, 8]):
         cache, said = None, []
-        for piece in x.split(cuts, 1):
-            out = model(input_ids=piece, past_key_values=cache, use_cache=True)
+        for pieces in zip(*(values.split(cuts, 1) for values in batch.values())):
+            out = model(**dict(zip(batch, pieces)), past_key_values=cache, use_cache=True)
             cache = out.past_key_values
             said.append(out.logits)
         if cache is None: raise AssertionError('`use_cache=True` returns no cache')
@@ -358,7 +358,8 @@ def check_padding(model)->str:
         right = 5-left
         x = batch['input_ids']
         mask = nn.functional.pad(torch.ones_like(x), (left, right))
-        more = {} if apart or hasattr(model, 'latent_axes') else dict(position_ids=(mask.cumsum(1)-1).clamp(min=0))
+        more = {name: nn.functional.pad(values, (left, right)) for name, values in batch.items() if name not in ('input_ids', 'labels')}
+        if not apart and not hasattr(model, 'latent_axes'): more['position_ids'] = (mask.cumsum(1)-1).clamp(min=0)
         if apart: more['labels'] = nn.functional.pad(batch['labels'], (0, 5), value=-100)
         got = model(input_ids=nn.functional.pad(x, (left, right), value=1), attention_mask=mask, **more).logits
         got = got[:, :19] if apart else got[:, left:left+19]
@@ -416,7 +417,7 @@ def check_pieces(model)->str:
     model = _double(model)
     batch = example_batch(model, b=4)
     batch['labels'] = batch['labels'].clone()
-    batch['labels'][0, 5:] = -100                   # one text is shorter
+    batch['labels'][0, 12:] = -100                  # one text is shorter
     asked = (batch['labels'][:, 0 if writes_another(model) else 1:] != -100).sum(1)
     items = asked.sum()
     def parts(rows, **told):
