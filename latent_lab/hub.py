@@ -67,7 +67,7 @@ def _causal(name, folder, dtype):
     "A causal language model, every weight in its place, and its tokenizer"
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from latent_lab.models.contract import quiet_loading, refuse_misfit
+    from latent_lab.blocks.backbone import quiet_loading, refuse_misfit
     with quiet_loading(), _whole(name): model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype or torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True)
     refuse_misfit(info, name, model)
     has_tokenizer = any((folder/f).exists() for f in ('tokenizer.json', 'tokenizer_config.json', 'tokenizer.model', 'vocab.json'))
@@ -82,7 +82,7 @@ def _idea(name, folder, dtype, **backbones):
 def _kind(name, folder):
     "What a folder holds: 'idea' or 'causal'"
     from transformers import AutoConfig
-    import latent_lab.models.baselines, latent_lab.models.idea, latent_lab.models.reasoner, latent_lab.models.titans      # so that the Auto classes know them
+    import latent_lab.models.baselines, latent_lab.models.idea, latent_lab.models.reasoner, latent_lab.models.thought, latent_lab.models.titans      # so that the Auto classes know them
     with _whole(name): config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     if config.model_type == 'idea': return 'idea'
     if config.is_encoder_decoder: raise ValueError(f'checkpoint {str(name)!r} is an encoder-decoder of type {config.model_type!r}; of those, only idea models can be loaded')

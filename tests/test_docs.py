@@ -70,7 +70,7 @@ def test_every_page_opens_in_a_browser(site, address, browser):
     assert pages == {}
 
 
-@pytest.mark.parametrize('name', ['blocks.recurrence', 'blocks.feedforward', 'blocks.pooling', 'blocks.prefix', 'trace', 'data.sequences', 'models.reasoner', 'models.idea'])
+@pytest.mark.parametrize('name', ['blocks.recurrence', 'blocks.feedforward', 'blocks.pooling', 'blocks.prefix', 'trace', 'data.sequences', 'models.reasoner', 'models.idea', 'models.thought'])
 def test_equations_are_seen_whole_on_a_telephone(name, address, browser):
     page = browser.new_page(viewport={'width': 390, 'height': 844})
     page.goto(f'{address}/api/{name}.html')

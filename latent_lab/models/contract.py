@@ -4,16 +4,14 @@
 
 # %% auto #0
 __all__ = ['NONE', 'CHECKS', 'LatentOutput', 'token_positions', 'OwnCache', 'tokenize', 'TextVerbs', 'check_token_ids',
-           'refuse_misfit', 'quiet_loading', 'StrictLoading', 'Reading', 'Thoughts', 'Architecture', 'share_of_items',
-           'texts_in_order', 'check_cache', 'Receives', 'LatentCausalLM', 'example_batch', 'writes_another',
-           'check_causal', 'check_cached', 'check_padding', 'check_shapes', 'check_gradients', 'check_deterministic',
-           'check_pieces', 'check_recording', 'check_saving', 'check_bfloat16', 'check_memorises', 'run_check',
-           'check_model']
+           'StrictLoading', 'Reading', 'Thoughts', 'Architecture', 'share_of_items', 'texts_in_order', 'check_cache',
+           'Receives', 'LatentCausalLM', 'example_batch', 'writes_another', 'check_causal', 'check_cached',
+           'check_padding', 'check_shapes', 'check_gradients', 'check_deterministic', 'check_pieces', 'check_recording',
+           'check_saving', 'check_bfloat16', 'check_memorises', 'run_check', 'check_model']
 
 # %% ../../nbs/api/40_models.contract.ipynb #d84c8ea3
 import copy
 import tempfile
-from contextlib import contextmanager
 from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import signature
@@ -25,9 +23,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import Cache, GenerationMixin, PreTrainedModel
 from transformers.loss.loss_utils import ForCausalLMLoss
-from transformers.utils import ModelOutput, logging
+from transformers.utils import ModelOutput
 
 from ..blocks.attention import View
+from ..blocks.backbone import quiet_loading, refuse_misfit
 from ..trace import record, text_ids
 
 # %% ../../nbs/api/40_models.contract.ipynb #9e8a60c6
@@ -130,27 +129,6 @@ def check_token_ids(
         raise ValueError(f'`input_ids` holds token id {int(low if low < 0 else high)}; this model knows ids 0 to {vocab_size-1}. Was the text tokenized for another model?')
 
 # %% ../../nbs/api/40_models.contract.ipynb #6e0127a9
-def refuse_misfit(
-    info:dict, # `output_loading_info` of `from_pretrained`
-    name:str,  # where the checkpoint came from
-    model,     # what it was loaded into
-):
-    "Raise unless every weight found its place"
-    said = [f'{len(keys)} {what} ({min(key if isinstance(key, str) else key[0] for key in keys)}{", ..." if len(keys) > 1 else ""})' for what, keys in
-            [('missing', info['missing_keys']), ('unexpected', info['unexpected_keys']), ('of another shape', info['mismatched_keys'])] if keys]
-    if said: raise ValueError(f'checkpoint {str(name)!r} does not fit {type(model).__name__}: weights {"; ".join(said)}. Is it of another model?')
-
-@contextmanager
-def quiet_loading():
-    "No progress bar for what takes a moment, and no report beside our own"
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try: yield
-    finally:
-        logging.set_verbosity(level)
-        if bars: logging.enable_progress_bar()
-
 class StrictLoading:
     "`from_pretrained` that loads every weight or none"
     @classmethod
@@ -351,12 +329,12 @@ def check_cached(model)->str:
     "Step by step with the cache equals the full pass (float64)"
     model = _double(model)
     if writes_another(model): return _as_generated(model)
-    x = _tokens(model)
-    full, figures = model(input_ids=x).logits, []
+    batch = {name: values for name, values in example_batch(model).items() if name != 'labels'}
+    full, figures = model(**batch).logits, []
     for cuts in ([1]*24, [5, 1, 9, 1, 8]):
         cache, said = None, []
-        for piece in x.split(cuts, 1):
-            out = model(input_ids=piece, past_key_values=cache, use_cache=True)
+        for pieces in zip(*(values.split(cuts, 1) for values in batch.values())):
+            out = model(**dict(zip(batch, pieces)), past_key_values=cache, use_cache=True)
             cache = out.past_key_values
             said.append(out.logits)
         if cache is None: raise AssertionError('`use_cache=True` returns no cache')
@@ -380,7 +358,8 @@ def check_padding(model)->str:
         right = 5-left
         x = batch['input_ids']
         mask = nn.functional.pad(torch.ones_like(x), (left, right))
-        more = {} if apart or hasattr(model, 'latent_axes') else dict(position_ids=(mask.cumsum(1)-1).clamp(min=0))
+        more = {name: nn.functional.pad(values, (left, right)) for name, values in batch.items() if name not in ('input_ids', 'labels')}
+        if not apart and not hasattr(model, 'latent_axes'): more['position_ids'] = (mask.cumsum(1)-1).clamp(min=0)
         if apart: more['labels'] = nn.functional.pad(batch['labels'], (0, 5), value=-100)
         got = model(input_ids=nn.functional.pad(x, (left, right), value=1), attention_mask=mask, **more).logits
         got = got[:, :19] if apart else got[:, left:left+19]
@@ -438,7 +417,7 @@ def check_pieces(model)->str:
     model = _double(model)
     batch = example_batch(model, b=4)
     batch['labels'] = batch['labels'].clone()
-    batch['labels'][0, 5:] = -100                   # one text is shorter
+    batch['labels'][0, 12:] = -100                  # one text is shorter
     asked = (batch['labels'][:, 0 if writes_another(model) else 1:] != -100).sum(1)
     items = asked.sum()
     def parts(rows, **told):
