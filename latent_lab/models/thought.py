@@ -10,7 +10,7 @@ __all__ = ['MATCHING', 'MIXING', 'HALTING', 'MODES', 'row_rms', 'ridge_map', 'to
            'fresh_rows', 'after_a_token', 'after_a_thought', 'Answered', 'gathered', 'mode_ratio', 'picked',
            'ends_and_filler', 'GoesOn', 'Answers', 'ThinksLast', 'ThoughtVerbs', 'LatentThoughtForCausalLM']
 
-# %% ../../nbs/api/44_models.thought.ipynb #a48e3b7b
+# %% ../../nbs/api/44_models.thought.ipynb #621903d7
 import copy
 from collections.abc import Callable
 from pathlib import Path
@@ -30,14 +30,14 @@ from ..blocks.recurrence import StateLayer
 from .contract import LatentCausalLM, LatentOutput, Reading, Thoughts
 from ..trace import record
 
-# %% ../../nbs/api/44_models.thought.ipynb #1f5fdb36
+# %% ../../nbs/api/44_models.thought.ipynb #5c93ace6
 def row_rms(
     words:Float[Tensor, 'v d'], # embeddings
 )->Float[Tensor, '']:           # at least float32
     "The size of an embedding: the mean over rows of the root mean square of each"
     return widen(words.detach()).square().mean(1).sqrt().mean()
 
-# %% ../../nbs/api/44_models.thought.ipynb #606e423f
+# %% ../../nbs/api/44_models.thought.ipynb #a0f49370
 def ridge_map(
     head:Float[Tensor, 'v d'],  # by which words are said
     words:Float[Tensor, 'v d'], # by which words are read
@@ -48,7 +48,7 @@ def ridge_map(
     gram = u.T@u
     return torch.linalg.solve(gram + ridge*gram.diagonal().mean()*torch.eye(len(gram)).to(gram), u.T@e)
 
-# %% ../../nbs/api/44_models.thought.ipynb #cf6d2f52
+# %% ../../nbs/api/44_models.thought.ipynb #ce4e0bc3
 def to_size(
     states:Float[Tensor, '... d'],    # of any size
     size:Float[Tensor, '']|float,     # to have
@@ -58,7 +58,7 @@ def to_size(
     h = widen(states)
     return size*rms_norm(h, h.shape[-1:], eps=eps)
 
-# %% ../../nbs/api/44_models.thought.ipynb #b7c9e6a5
+# %% ../../nbs/api/44_models.thought.ipynb #db4b09ee
 MATCHING = ('none', 'rms', 'learned', 'projector', 'ridge')
 
 class Feedback(nn.Module):
@@ -85,7 +85,7 @@ class Feedback(nn.Module):
         if self.matching == 'projector': h = linear(h, self.project.to(h))
         return h.to(states.dtype)
 
-# %% ../../nbs/api/44_models.thought.ipynb #8c54f746
+# %% ../../nbs/api/44_models.thought.ipynb #3c3204de
 def check_ratio(
     ratio:float, # given
 )->float:        # the same
@@ -93,7 +93,7 @@ def check_ratio(
     if not 0 <= ratio <= 1: raise ValueError(f'`latent_ratio` is {ratio}; it must lie between 0, all text, and 1, all latent')
     return ratio
 
-# %% ../../nbs/api/44_models.thought.ipynb #8ae65c30
+# %% ../../nbs/api/44_models.thought.ipynb #f669f969
 MIXING, HALTING = ('token', 'convex'), ('fixed', 'difference', 'kl', 'entropy')
 
 class LatentThoughtConfig(BackboneConfig):
@@ -124,7 +124,7 @@ class LatentThoughtConfig(BackboneConfig):
     @property
     def vocab_size(self): return self.decoder.vocab_size
 
-# %% ../../nbs/api/44_models.thought.ipynb #a7ce4162
+# %% ../../nbs/api/44_models.thought.ipynb #d1bfe6c0
 def thought_rows(
     prompts:list[list[int]],    # tokens of each question
     reasoning:list[list[int]],  # of the way to the answer; may be empty
@@ -137,7 +137,7 @@ def thought_rows(
     rows = [dict(input_ids=p+r+a, attention_mask=[1]*len(p+r+a), reasoning_mask=[0]*len(p) + [1]*len(r) + [0]*len(a), labels=[-100]*len(p) + r + a) for p, r, a in zip(prompts, reasoning, answers)]
     return {name: pad_sequence([torch.tensor(row[name]) for row in rows], True, -100 if name == 'labels' else 0, padding_side) for name in rows[0]}
 
-# %% ../../nbs/api/44_models.thought.ipynb #96785ac0
+# %% ../../nbs/api/44_models.thought.ipynb #26e609e5
 def shares(
     reasoning:Bool[Tensor, 'b n'],     # True at reasoning tokens
     ratio:float,                       # of it that is latent
@@ -151,14 +151,14 @@ def shares(
     number = (reasoning.cumsum(1)+before).double()                     # from 1
     return (reasoning & ((number*ratio+1e-9).floor() > ((number-1)*ratio+1e-9).floor())).float()
 
-# %% ../../nbs/api/44_models.thought.ipynb #26c22ec9
+# %% ../../nbs/api/44_models.thought.ipynb #2c2120b0
 def last_real(
     real:Bool[Tensor, 'b n'], # False at padding
 )->Int[Tensor, 'b n']:        # -1 before the first
     "Where the last real token is, up to each place and with it"
     return torch.where(real, torch.arange(real.shape[1], device=real.device), -1).cummax(1).values
 
-# %% ../../nbs/api/44_models.thought.ipynb #9116b0a7
+# %% ../../nbs/api/44_models.thought.ipynb #2c14a6f3
 def state_before(
     states:Float[Tensor, 'b n d'],  # of each token
     real:Bool[Tensor, 'b n'],       # False at padding
@@ -167,7 +167,7 @@ def state_before(
     before = nn.functional.pad(last_real(real)[:, :-1], (1, 0), value=-1)[..., None]
     return torch.where(before < 0, 0., states.gather(1, before.clamp(min=0).expand_as(states)))
 
-# %% ../../nbs/api/44_models.thought.ipynb #b41602bb
+# %% ../../nbs/api/44_models.thought.ipynb #f05df3b8
 def last_state(
     states:Float[Tensor, 'b n d'],          # of each token
     real:Bool[Tensor, 'b n'],               # False at padding
@@ -178,7 +178,7 @@ def last_state(
     found = states.gather(1, last.clamp(min=0)[..., None].expand(-1, 1, states.shape[2]))[:, 0]
     return torch.where(last < 0, torch.zeros_like(found) if earlier is None else earlier, found)
 
-# %% ../../nbs/api/44_models.thought.ipynb #2745285a
+# %% ../../nbs/api/44_models.thought.ipynb #8cfe326c
 def mixed(
     words:Float[Tensor, 'b n d'], # embeddings
     fed:Float[Tensor, 'b n d'],   # states, brought to size
@@ -188,7 +188,7 @@ def mixed(
     s = share[..., None].to(words.dtype)
     return torch.where(s > 0, (1-s)*words + s*fed, words)
 
-# %% ../../nbs/api/44_models.thought.ipynb #1fc69cf4
+# %% ../../nbs/api/44_models.thought.ipynb #f264a4a8
 def latent_loss(
     states:Float[Tensor, 'b n d'],  # of the latent pass
     target:Float[Tensor, 'b n d'],  # of the text pass
@@ -199,7 +199,7 @@ def latent_loss(
     apart = (h-goal).square().mean(-1) + 1 - cosine_similarity(h, goal, dim=-1, eps=1e-6)
     return torch.where(mask, apart, 0.).sum()/mask.sum().clamp(min=1)
 
-# %% ../../nbs/api/44_models.thought.ipynb #b61c61f9
+# %% ../../nbs/api/44_models.thought.ipynb #28e44fb7
 def check_reasoning(
     reasoning:Tensor,           # given
     reading:Reading,            # what it is about
@@ -209,7 +209,7 @@ def check_reasoning(
     if reasoning.device.type != 'cpu' or torch.compiler.is_compiling(): return
     if (reasoning.bool() & (reading.positions == 0)).any(): raise ValueError(f'row {int((reasoning.bool() & (reading.positions == 0)).any(1).nonzero()[0])} of `reasoning_mask` begins with reasoning; the first thought needs a prompt to go on from')
 
-# %% ../../nbs/api/44_models.thought.ipynb #8dc06116
+# %% ../../nbs/api/44_models.thought.ipynb #58b62c9c
 def check_prompt(
     labels:Int[Tensor, 'b n'],    # tokens to predict, unshifted
     reasoning:Tensor,             # (b, n), true at reasoning tokens
@@ -219,14 +219,14 @@ def check_prompt(
     prompt = (reasoning.cumsum(1) == 0) & reasoning.bool().any(1, keepdim=True)
     if (wrong := (prompt & (labels != -100)).nonzero()).numel(): raise ValueError(f'`labels` asks for token {int(wrong[0, 1])} of row {int(wrong[0, 0])}, which is in the prompt; set it to -100, as `thought_rows` does')
 
-# %% ../../nbs/api/44_models.thought.ipynb #18bb1de8
+# %% ../../nbs/api/44_models.thought.ipynb #b8393414
 class Plan(NamedTuple):
     "What will be fed back"
     reasoning:Bool[Tensor, 'b n']|None=None # where it reasons
     share:Float[Tensor, 'b n']|None=None    # of the state in each input; None: all is text
     passes:int=0                            # parallel passes after that of the text
 
-# %% ../../nbs/api/44_models.thought.ipynb #b34a7ff4
+# %% ../../nbs/api/44_models.thought.ipynb #b35dea83
 class ThoughtParts(NewlyBorrowed, LatentCausalLM):
     "A backbone, and what feeds its states back"
     config_class = LatentThoughtConfig
@@ -256,7 +256,7 @@ class ThoughtParts(NewlyBorrowed, LatentCausalLM):
         "The backbone's own, then the last state, what was real, and how much was reasoning"
         return Cache(layers=[*DynamicCache(config=self.decoder.config).layers, *(StateLayer() for _ in range(3))])
 
-# %% ../../nbs/api/44_models.thought.ipynb #acd7b90d
+# %% ../../nbs/api/44_models.thought.ipynb #e8154b6b
 class Looks(ThoughtParts):
     "One pass through the backbone"
     def look(self,
@@ -272,7 +272,7 @@ class Looks(ThoughtParts):
                            output_hidden_states=True, logits_to_keep=0 if want_logits else 1)
         return out.logits, out.hidden_states
 
-# %% ../../nbs/api/44_models.thought.ipynb #aa255730
+# %% ../../nbs/api/44_models.thought.ipynb #f9d99575
 class ReadsInParallel(Looks):
     "The whole row, again and again"
     def fed_back(self, states:Float[Tensor, 'b n d'], real:Bool[Tensor, 'b n'])->Float[Tensor, 'b n d']:
@@ -287,7 +287,7 @@ class ReadsInParallel(Looks):
             logits, hidden = self.look(mixed(words, self.fed_back(hidden[-1], reading.real), plan.share), reading, not left)
         return logits, hidden, text
 
-# %% ../../nbs/api/44_models.thought.ipynb #6e5c634d
+# %% ../../nbs/api/44_models.thought.ipynb #d244c2e1
 class ReadsInTurn(ReadsInParallel):
     "Each token after the one before it"
     def step(self, words:Float[Tensor, 'b m d'], share:Float[Tensor, 'b m']|None, reading:Reading)->tuple:
@@ -307,7 +307,7 @@ class ReadsInTurn(ReadsInParallel):
         if plan.reasoning is not None: reasoned.update(plan.reasoning.sum(1, keepdim=True) + (0 if reasoned.state is None else reasoned.state), words.shape[1])
         return torch.cat([logits for logits, _ in told], 1), [torch.cat(layer, 1) for layer in zip(*(hidden for _, hidden in told))], None
 
-# %% ../../nbs/api/44_models.thought.ipynb #681dab68
+# %% ../../nbs/api/44_models.thought.ipynb #c95e57ae
 class Plans(ReadsInTurn):
     "What the caller said, as a plan"
     def planned(self, reading:Reading)->Plan:
@@ -325,7 +325,7 @@ class Plans(ReadsInTurn):
             passes = most if passes is None else min(passes, most)
         return Plan(reasoning, share, passes)
 
-# %% ../../nbs/api/44_models.thought.ipynb #35fdd345
+# %% ../../nbs/api/44_models.thought.ipynb #3bae8200
 class ThoughtCore(Plans):
     "From tokens to logits, by way of thoughts"
     def thoughts(self, reading:Reading)->Thoughts:
@@ -340,7 +340,7 @@ class ThoughtCore(Plans):
         losses = {} if text is None else dict(latent=latent_loss(hidden[-1], text, plan.reasoning) if plan.passes else logits.new_zeros(()))      # in turn there is no text pass to compare with
         return Thoughts(logits, latents, losses, dict(latent_share=share.sum()/plan.reasoning.sum().clamp(min=1)))
 
-# %% ../../nbs/api/44_models.thought.ipynb #dfa65e4f
+# %% ../../nbs/api/44_models.thought.ipynb #afbadfd7
 class ThoughtForward(ThoughtCore):
     "The forward pass"
     def forward(self,
@@ -364,7 +364,7 @@ class ThoughtForward(ThoughtCore):
         inputs = super().prepare_inputs_for_generation(input_ids, is_first_iteration=is_first_iteration, **kwargs)
         return inputs | dict(reasoning_mask=reasoning_mask) if is_first_iteration and reasoning_mask is not None else inputs
 
-# %% ../../nbs/api/44_models.thought.ipynb #7b048556
+# %% ../../nbs/api/44_models.thought.ipynb #76dfa597
 class ThoughtModel(ThoughtForward):
     "Its example for the battery, what it does not claim, and how it begins"
     def example_batch(self, b:int=2, n:int=24, seed:int=0)->dict[str, Tensor]:
@@ -390,7 +390,7 @@ class ThoughtModel(ThoughtForward):
         model.tokenizer = words
         return model
 
-# %% ../../nbs/api/44_models.thought.ipynb #d40a937e
+# %% ../../nbs/api/44_models.thought.ipynb #661ffdee
 def thought_rule(
     config:LatentThoughtConfig,          # its `thoughts`, `halting` and `halting_threshold`
     read:Callable,                       # state -> logits
@@ -403,7 +403,7 @@ def thought_rule(
     if most == 0: return None
     return HaltingRule(most) if config.halting == 'fixed' else Exit(config.halting_threshold, config.halting, most, read)
 
-# %% ../../nbs/api/44_models.thought.ipynb #cf3f366a
+# %% ../../nbs/api/44_models.thought.ipynb #75ff2125
 class Rows(NamedTuple):
     "How far each row is"
     thinking:Bool[Tensor, 'b']   # it has not stopped to think
@@ -421,7 +421,7 @@ def fresh_rows(
     yes, zero = torch.ones(b, dtype=torch.bool, device=device), torch.zeros(b, dtype=torch.long, device=device)
     return Rows(yes & thinks, yes, zero, zero, zero.float())
 
-# %% ../../nbs/api/44_models.thought.ipynb #a84940b7
+# %% ../../nbs/api/44_models.thought.ipynb #60a1285f
 def after_a_token(
     rows:Rows,                # before
     token:Int[Tensor, 'b'],   # that each would say
@@ -433,7 +433,7 @@ def after_a_token(
     tokens = rows.tokens + speaks
     return rows._replace(tokens=tokens, alive=rows.alive & ~(speaks & (torch.isin(token, ends) | (tokens >= most))))
 
-# %% ../../nbs/api/44_models.thought.ipynb #3699f048
+# %% ../../nbs/api/44_models.thought.ipynb #b4bcaa76
 def after_a_thought(
     rows:Rows,                 # before
     rule:HaltingRule,          # that decides
@@ -446,7 +446,7 @@ def after_a_thought(
     enough = (spent >= 1-rule.epsilon) | (step >= rule.max_steps)
     return rows._replace(thoughts=rows.thoughts+rows.thinking, spent=spent, thinking=rows.thinking & ~enough)
 
-# %% ../../nbs/api/44_models.thought.ipynb #1c671874
+# %% ../../nbs/api/44_models.thought.ipynb #f9466b26
 class Answered(NamedTuple):
     "What was said, and what it took"
     tokens:Int[Tensor, 'b m']           # said, padded after the end
@@ -456,7 +456,7 @@ class Answered(NamedTuple):
     readout:Int[Tensor, 'b k']          # word that each thought stood for: what would have been said instead; -1 after the last
     states:Float[Tensor, 'b k d']       # the state after each thought; zero after the last
 
-# %% ../../nbs/api/44_models.thought.ipynb #45ca4af3
+# %% ../../nbs/api/44_models.thought.ipynb #171597a2
 def gathered(
     columns:list[Tensor], # (b,) or (b, d), step by step
     kept:list[Tensor],    # (b,), True where a row's value counts
@@ -469,7 +469,7 @@ def gathered(
     if values.ndim == 3: order, keep = order[..., None].expand(-1, -1, values.shape[2]), keep[..., None]
     return torch.where(keep, values.gather(1, order), empty)
 
-# %% ../../nbs/api/44_models.thought.ipynb #5caa5eff
+# %% ../../nbs/api/44_models.thought.ipynb #ef6ad5cb
 MODES = ('latent', 'mixed', 'text')
 
 def mode_ratio(
@@ -483,7 +483,7 @@ def mode_ratio(
     if mode == 'mixed' and not trained: raise ValueError('`mode="mixed"` feeds back `latent_ratio` of the state, which is 0 here; set it, or use `mode="text"` or `"latent"`')
     return dict(latent=1., mixed=trained, text=0.)[mode]
 
-# %% ../../nbs/api/44_models.thought.ipynb #baa10ac7
+# %% ../../nbs/api/44_models.thought.ipynb #b97c9fe8
 def picked(
     logits:Float[Tensor, 'b v'], # of the next token
     temperature:float=0.,        # 0: the likeliest
@@ -492,7 +492,7 @@ def picked(
     if temperature < 0: raise ValueError(f'`temperature` is {temperature}; it must be 0 or more')
     return torch.multinomial((widen(logits)/temperature).softmax(-1), 1)[:, 0] if temperature else logits.argmax(-1)
 
-# %% ../../nbs/api/44_models.thought.ipynb #11521fed
+# %% ../../nbs/api/44_models.thought.ipynb #60bea17b
 def ends_and_filler(
     usual, # a `GenerationConfig`: `eos_token_id` may be one, several or none
 )->tuple[list[int], int]:
@@ -500,7 +500,7 @@ def ends_and_filler(
     ends = usual.eos_token_id if isinstance(usual.eos_token_id, (list, tuple)) else [] if usual.eos_token_id is None else [usual.eos_token_id]
     return list(ends), usual.pad_token_id if usual.pad_token_id is not None else next(iter(ends), 0)
 
-# %% ../../nbs/api/44_models.thought.ipynb #19237fd5
+# %% ../../nbs/api/44_models.thought.ipynb #5b8662bd
 class GoesOn(ThoughtModel):
     "One step after the other"
     def prompt(self, input_ids:Int[Tensor, 'b n'], attention_mask:Int[Tensor, 'b n']|None)->tuple[Cache, Float[Tensor, 'b v']]:
@@ -527,7 +527,7 @@ class GoesOn(ThoughtModel):
         if not thought: thought, readout, states = [rows.thinking], [token], [cache.layers[-3].state]
         return Answered(gathered(words, said, filler), rows.tokens, rows.thoughts, rows.tokens+rows.thoughts, gathered(readout, thought, -1), gathered(states, thought))
 
-# %% ../../nbs/api/44_models.thought.ipynb #f51454c1
+# %% ../../nbs/api/44_models.thought.ipynb #6359f054
 class Answers(GoesOn):
     "Prompt, thoughts, text: on tokens"
     @torch.no_grad()
@@ -547,7 +547,7 @@ class Answers(GoesOn):
         (ends, filler), rows = ends_and_filler(self.generation_config), fresh_rows(len(input_ids), rule is not None, input_ids.device)
         return self.go_on(*self.prompt(input_ids, attention_mask), rows, rule, ratio, torch.tensor(ends, dtype=torch.long, device=input_ids.device), filler, max_new_tokens, temperature)
 
-# %% ../../nbs/api/44_models.thought.ipynb #4c68b34e
+# %% ../../nbs/api/44_models.thought.ipynb #3bbf1755
 class ThinksLast(nn.Module):
     "A model for which the last tokens of a row are thoughts, as a recording hears it"
     def __init__(self,
@@ -565,7 +565,7 @@ class ThinksLast(nn.Module):
         reasons = (attention_mask > 0) & (to_come <= self.thoughts)
         return self.model(input_ids, attention_mask, reasons.long(), latent_ratio=self.ratio, num_passes=None, **asked)
 
-# %% ../../nbs/api/44_models.thought.ipynb #0a6b9e52
+# %% ../../nbs/api/44_models.thought.ipynb #25a351c2
 class ThoughtVerbs(Answers):
     "`answer` and `think`"
     def think(self,
@@ -589,7 +589,7 @@ class ThoughtVerbs(Answers):
         told = self.answer_ids(**self.tokenize(texts), **asked)
         return self.tokenizer.batch_decode([row[:m] for row, m in zip(told.tokens.tolist(), told.num_tokens.tolist())], skip_special_tokens=True)
 
-# %% ../../nbs/api/44_models.thought.ipynb #8366d254
+# %% ../../nbs/api/44_models.thought.ipynb #72613ae3
 class LatentThoughtForCausalLM(ThoughtVerbs):
     "A language model that reasons in its own hidden states"
 
