@@ -263,22 +263,24 @@ def _tail(answer, aim, factor, scale):
     delta = _through_norm(told*scale, answer, mean, size)
     return delta, told*unit, (error, told, delta, unit, answer, mean, size)
 
-def _tail_back(g, g_written, g_loss, kept, factor, scale):
-    "Gradients of answer, aim, factor and scale"
-    error, norm = kept[0], kept[1:]
-    if scale is None: g_told = g
+def _tail_ready(told, delta, unit, size, scale):
+    "What can be said of all blocks at once"
+    aimed = size*told*scale
+    return scale, told, delta, unit, aimed, (aimed*unit).mean(-1, keepdim=True), size*unit
+
+def _tail_back(g, g_written, g_loss, error, factor, norm, ready):
+    "Gradients of answer, aim, factor (before a sum over features) and scale"
+    if not ready: g_told = g
     else:
-        told, delta, unit, *norm = norm
+        scale, told, delta, unit, aimed, along, unit_r = ready
         g_aimed = _through_norm(g, *norm)
         g_told = torch.addcmul(g_aimed*scale, g_written, unit)
-    g_error = torch.addcmul(g_told*factor, g_loss[..., None], error, value=2/error.shape[-1])
-    g_factor = (g_told*error).sum(-1, keepdim=True)
-    if scale is None: return g_error, g_error, g_factor, None
-    aimed, size = told*scale, norm[2]
-    both = (aimed*unit).mean(-1, keepdim=True)*g + (g*unit).mean(-1, keepdim=True)*aimed
-    g_unit = torch.addcmul(g_error*scale, g_written, told) - size*both
-    g_answer = _through_norm(g_unit, *norm) - size*(g*delta).mean(-1, keepdim=True)*unit
-    return g_answer, g_error, g_factor, (g_aimed*told + g_error*unit).sum(1, keepdim=True)
+    g_error = g_told*factor
+    if g_loss is not None: g_error.addcmul_(g_loss[..., None], error, value=2/error.shape[-1])
+    if not ready: return g_error, g_error, g_told, None
+    g_unit = (g_error*scale).addcmul_(g_written, told).addcmul_(g, along, value=-1).addcmul_((g*unit).mean(-1, keepdim=True), aimed, value=-1)
+    g_answer = _through_norm(g_unit, *norm).addcmul_((g*delta).mean(-1, keepdim=True), unit_r, value=-1)
+    return g_answer, g_error, g_told, torch.addcmul(g_aimed*told, g_error, unit).sum(1, keepdim=True)
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #dc4154de
 class _Way:
@@ -286,52 +288,50 @@ class _Way:
     def __init__(self, own, other, weights, old, earlier, products=None):
         self.own, self.other, self.weights, self.old, self.earlier, self.size = own, other, weights, old, earlier, own.shape[1]//old.shape[1]
         self.products = own.new_zeros(len(own), own.shape[1], own.shape[1]) if products is None else products
-
-    def places(self, i):
-        "Of this block, of those before, of those to come"
-        return slice(i*self.size, (i+1)*self.size), slice(0, i*self.size), slice((i+1)*self.size, None)
+        self.brought, self.shares = own.split(self.size, 1), old.split(1, 1)
 
     def go(self, i):
         "What a block takes away"
-        here, past, _ = self.places(i)
-        y = _times_mix(self.own[:, here], self.old[:, i:i+1], self.weights)
+        y, at = _times_mix(self.brought[i], self.shares[i], self.weights), i*self.size
         if not i: return y
-        products = torch.bmm(self.own[:, here], self.own[:, past].mT, out=self.products[:, here, past])
-        return y.baddbmm_(products*self.earlier[:, i:i+1, past], self.other[:, past])
+        products = torch.bmm(self.brought[i], self.own[:, :at].mT, out=self.products[:, at:at+self.size, :at])
+        return y.baddbmm_(products*self.earlier[:, i:i+1, :at], self.other[:, :at])
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #2b5b7fba
 class _WayBack(_Way):
     "Its gradients, from the last block to the first; `g` is that of what was taken away, filled in before each"
     def __init__(self, *args):
         super().__init__(*args)
-        self.g, self.g_old, self.spread = torch.empty_like(self.other), torch.empty_like(self.old), self.earlier.repeat_interleave(self.size, 1)
+        self.g, self.spread, self.used = torch.empty_like(self.other), self.earlier.repeat_interleave(self.size, 1), []
         self.shared, self.g_products, self.g_shared = self.products*self.spread, torch.zeros_like(self.products), torch.empty_like(self.products)
+        self.come, self.each = self.g.split(self.size, 1), [share.split(1, -1) for share in self.shares]
 
     def of_own(self, i, g):
         "g and the gradient of what a block brought"
-        here, past, later = self.places(i)
-        for j, w in enumerate(self.weights):
-            part = _times(self.g[:, here], w.mT)
-            self.g_old[:, i, j] = (part*self.own[:, here]).sum((1, 2))
-            g = torch.addcmul(g, part, self.old[:, i:i+1, j:j+1])
+        at, to = i*self.size, (i+1)*self.size
+        parts = [self.come[i] @ w.mT for w in self.weights]
+        self.used.append(torch.stack(parts) if len(parts) > 1 else parts[0][None])
+        for part, share in zip(parts, self.each[i]): g = torch.addcmul(g, part, share)
         if i:
-            torch.bmm(self.g[:, here], self.other[:, past].mT, out=self.g_products[:, here, past])
-            torch.mul(self.g_products[:, here, past], self.spread[:, here, past], out=self.g_shared[:, here, past])
-            g = torch.baddbmm(g, self.g_shared[:, here, past], self.own[:, past])
-        return torch.baddbmm(g, self.g_shared[:, later, here].mT, self.own[:, later])
+            raw, shared = self.g_products[:, at:to, :at], self.g_shared[:, at:to, :at]
+            torch.mul(torch.bmm(self.come[i], self.other[:, :at].mT, out=raw), self.spread[:, at:to, :at], out=shared)
+            g = torch.baddbmm(g, shared, self.own[:, :at])
+        return g if to == self.own.shape[1] else torch.baddbmm(g, self.g_shared[:, to:, at:to].mT, self.own[:, to:])
 
     def of_other(self, i, g):
         "g and the gradient of what a block took away, as later ones found it"
-        here, _, later = self.places(i)
-        return torch.baddbmm(g, self.shared[:, later, here].mT, self.g[:, later])
+        at, to = i*self.size, (i+1)*self.size
+        return g if to == self.own.shape[1] else torch.baddbmm(g, self.shared[:, to:, at:to].mT, self.g[:, to:])
 
     def of_shares(self):
         "Of `old` and of `earlier`"
-        return _wide(self.g_old), _wide(self.g_products*self.products).unflatten(1, (-1, self.size)).sum(2)
+        per_block = lambda x: _wide(x).unflatten(-2, (-1, self.size)).sum(-2)
+        g_old = per_block(torch.cat(self.used[::-1], 2)*self.own).sum(-1)
+        return g_old.permute(1, 2, 0), per_block(self.g_products*self.products)
 
-    def of_weights(self, j, home=False):
-        "Of the old weights with this number, which rows may share; transposed on the way home"
-        x, y, rows = self.old[..., j:j+1].repeat_interleave(self.size, 1)*self.own, self.g, len(self.weights[j])
+    def of_weights(self, j, rows, home=False):
+        "Of the old weights with this number, of which there are so many; transposed on the way home"
+        x, y = self.old[..., j:j+1].repeat_interleave(self.size, 1)*self.own, self.g
         if rows < len(x): x, y = (z.unflatten(0, (-1, rows)).transpose(0, 1).flatten(1, 2) for z in (x, y))
         return y.mT @ x if home else x.mT @ y
 
@@ -339,63 +339,66 @@ class _WayBack(_Way):
 def _ways(kind, inner, delta, second, old, earlier, products=(None, None)):
     "Forth and back through the second layer, in the precision of what goes in"
     low = inner.dtype
-    weights, old, earlier = [w.to(low) for w in second], old.to(low), earlier.to(low)
+    each = lambda w: w.expand(len(old), -1, -1) if len(w) == 1 else w.repeat(len(old)//len(w), 1, 1)
+    weights, old, earlier = [each(w.to(low)) for w in second], old.to(low), earlier.to(low)
     return kind(inner, delta, weights, old, earlier, products[0]), kind(delta, inner, [w.mT for w in weights], old, earlier, products[1])
 
 def _write(first, within, aim, factor, scale, old, earlier, *second):
     "What `_write_plainly` gives, and what the way back needs besides"
-    blocks, hidden, delta, tails = old.shape[1], first.clone(), torch.empty_like(first), []
+    size, hidden, delta, tails = aim.shape[1]//old.shape[1], first.clone(), torch.empty_like(first), []
     written = None if scale is None else torch.empty_like(aim)
     inner, delta_2, back = (torch.empty_like(first), torch.empty_like(aim, dtype=first.dtype), torch.empty_like(first)) if second else (None, None, None)
     forth, home = _ways(_Way, inner, delta_2, second, old, earlier) if second else (None, None)
-    for i, size in enumerate([aim.shape[1]//blocks]*blocks):
-        here, past = slice(i*size, (i+1)*size), slice(0, i*size)
-        if i: hidden[:, here].baddbmm_(within[:, here, past], delta[:, past])
-        if second: torch.ops.aten.gelu.out(hidden[:, here], out=inner[:, here])
-        answer, now = forth.go(i) if second else hidden[:, here], None if scale is None else scale[:, i:i+1]
-        if i and scale is not None: now = torch.baddbmm(now, earlier[:, i:i+1, past], written[:, past])
-        wrong, wrote, tail = _tail(_wide(answer), aim[:, here], factor[:, here], now)
-        if scale is not None: written[:, here] = wrote
+    cut = lambda x, n=size: [None]*old.shape[1] if x is None else x.split(n, 1)
+    for i, (h, d, a, f, now, w, back_i) in enumerate(zip(*map(cut, (hidden, delta, aim, factor)), cut(scale, 1), *map(cut, (written, back)))):
+        at = i*size
+        if i: h.baddbmm_(within[:, at:at+size, :at], delta[:, :at])
+        if second: torch.ops.aten.gelu.out(h, out=forth.brought[i])
+        if i and scale is not None: now = torch.baddbmm(now, earlier[:, i:i+1, :at], written[:, :at])
+        wrong, wrote, tail = _tail(_wide(forth.go(i) if second else h), a, f, now)
+        if scale is not None: w.copy_(wrote)
         if second:
-            delta_2[:, here] = wrong
-            back[:, here] = home.go(i)
-            torch.ops.aten.gelu_backward.grad_input(back[:, here], hidden[:, here], grad_input=delta[:, here])
-        else: delta[:, here] = wrong
+            home.brought[i].copy_(wrong)
+            torch.ops.aten.gelu_backward.grad_input(back_i.copy_(home.go(i)), h, grad_input=d)
+        else: d.copy_(wrong)
         tails.append((now, *tail))
-    loss = torch.cat([error for _, error, *_ in tails], 1).square().mean(-1)
-    return (loss, delta, inner, delta_2, written), (hidden, back, *((forth.products, home.products) if second else (None, None)), *(x for tail in tails for x in tail))
+    now, error, *whole = (None if parts[0] is None else torch.cat(parts, 1) for parts in list(zip(*tails))[:5])
+    return (error.square().mean(-1), delta, inner, delta_2, written), (hidden, back, *((forth.products, home.products) if second else (None, None)), now, error, *whole, *(x for tail in tails for x in tail[5:]))
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #b1da51f2
 def _write_back(inputs, outs, kept, grads):
     "Gradients of `inputs`, block by block from the last"
     first, within, aim, factor, scale, old, earlier, *second = inputs
-    (_, delta, inner, delta_2, written), (hidden, back, *products), tails = outs, kept[:4], kept[4:]
-    g_loss, g_delta, g_inner, g_delta_2, g_written = (torch.zeros_like(x) if g is None and x is not None else g for g, x in zip(grads, outs))
-    g_hidden, g_aim, g_factor, g_scale = (None if x is None else torch.empty_like(x) for x in (first, aim, factor, scale))
-    blocks, size, each = old.shape[1], aim.shape[1]//old.shape[1], len(tails)//old.shape[1]
+    (_, delta, inner, delta_2, written), (hidden, back, *products, now, error), whole, norms = outs, kept[:6], kept[6:9], kept[9:]
+    g_loss, g_delta, g_inner, g_delta_2, g_written = (g if i == 0 or x is None or g is not None else torch.zeros_like(x) for i, (g, x) in enumerate(zip(grads, outs)))
+    g_hidden, g_scale, found, size = torch.empty_like(first), None if scale is None else torch.empty_like(scale), [], aim.shape[1]//old.shape[1]
+    cut = lambda x: [None]*old.shape[1] if x is None else x.split(size, 1)
+    ready = [()]*old.shape[1] if scale is None else list(zip(*map(cut, _tail_ready(*whole, torch.cat(norms[2::3], 1), now.repeat_interleave(size, 1)))))
     if second:
         forth, home = _ways(_WayBack, inner, delta_2, second, old, earlier, products)
-        bent = torch.exp(-hidden*hidden/2)*(2 - hidden*hidden)*back/math.sqrt(2*math.pi)      # the second derivative of gelu
-    for i in reversed(range(blocks)):
-        here, later = slice(i*size, (i+1)*size), slice((i+1)*size, None)
-        g = torch.baddbmm(g_delta[:, here], within[:, later, here].mT, g_hidden[:, later])
+        bent = cut(torch.exp(-hidden*hidden/2)*(2 - hidden*hidden)*back/math.sqrt(2*math.pi))      # the second derivative of gelu
+    parts = list(zip(*map(cut, (hidden, error, factor, g_hidden, g_loss, g_delta, g_inner, g_delta_2, g_written))))
+    for i, (h, wrong, f, g_h, g_l, g, g_in, g_2, g_w) in reversed(list(enumerate(parts))):
+        at, to = i*size, (i+1)*size
+        if to < hidden.shape[1]: g = torch.baddbmm(g, within[:, to:, at:to].mT, g_hidden[:, to:])
         if second:
-            straight = bent[:, here]*g
-            torch.ops.aten.gelu_backward.grad_input(g, hidden[:, here], grad_input=home.g[:, here])
-            g = forth.of_other(i, home.of_own(i, g_delta_2[:, here]))
-        now, *tail = tails[i*each:(i+1)*each]
-        told = None if scale is None else torch.baddbmm(g_written[:, here], earlier[:, i+1:, here].mT, g_scale[:, i+1:])
-        g, g_aim[:, here], g_factor[:, here], g_now = _tail_back(_wide(g), told, g_loss[:, here], tail, factor[:, here], now)
+            straight = bent[i]*g
+            torch.ops.aten.gelu_backward.grad_input(g, h, grad_input=home.come[i])
+            g = forth.of_other(i, home.of_own(i, g_2))
+        if scale is not None and to < hidden.shape[1]: g_w = torch.baddbmm(g_w, earlier[:, i+1:, at:to].mT, g_scale[:, i+1:])
+        g, *rest, g_now = _tail_back(_wide(g), g_w, g_l, wrong, f, norms[3*i:3*i+3], ready[i])
+        found.append(rest)
         if scale is not None: g_scale[:, i:i+1] = g_now
         if second:
-            forth.g[:, here] = g
-            torch.ops.aten.gelu_backward.grad_input(home.of_other(i, forth.of_own(i, g_inner[:, here])), hidden[:, here], grad_input=g_hidden[:, here])
-            g_hidden[:, here].add_(straight)
-        else: g_hidden[:, here] = g
+            forth.come[i].copy_(g)
+            torch.ops.aten.gelu_backward.grad_input(home.of_other(i, forth.of_own(i, g_in)), h, grad_input=g_h)
+            g_h.add_(straight)
+        else: g_h.copy_(g)
+    g_aim, g_told = (torch.cat(parts[::-1], 1) for parts in zip(*found))
     g_old, g_earlier = (x + y for x, y in zip(forth.of_shares(), home.of_shares())) if second else (torch.zeros_like(old), torch.zeros_like(earlier))
     if scale is not None: g_earlier = torch.baddbmm(g_earlier, g_scale, written.mT)
-    g_second = [(forth.of_weights(j) + home.of_weights(j, True)).to(w.dtype) for j, w in enumerate(second)]
-    return g_hidden, g_hidden @ delta.mT, g_aim, g_factor, g_scale, g_old, g_earlier, *g_second
+    g_second = [(forth.of_weights(j, len(w)) + home.of_weights(j, len(w), True)).to(w.dtype) for j, w in enumerate(second)]
+    return g_hidden, g_hidden @ delta.mT, g_aim, (g_told*error).sum(-1, keepdim=True), g_scale, g_old, g_earlier, *g_second
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #3a287e96
 class _Write(torch.autograd.Function):
