@@ -55,8 +55,9 @@ def test_full_attention_is_the_one_that_grows():
     assert late > 2*early
 
 
-def test_the_benchmark_measures(capsys):
+@pytest.mark.parametrize('checkpoint', ['reasoner-tiny', 'titans-tiny'])
+def test_the_benchmark_measures(capsys, checkpoint):
     "One length, at a size that says nothing but that it works"
-    one(20, 'cpu')
+    one(checkpoint, 20, 'cpu')
     row = json.loads(capsys.readouterr().out)['row']
     assert row['tokens'] == 20 and row['cache_bytes'] > 0 and row['peak_mb'] > 100
