@@ -153,6 +153,7 @@ def main():
     elif options.what == 'again':
         for name in runs:
             if (options.output/name/'model.safetensors').exists(): ways(options.output/name, options.num_pairs, options.skip, options.candidates)
+            else: print(f'{name}: no model in {options.output/name}, so it is not asked')
     else: judge(options.output, options.judge, runs)
 
 
