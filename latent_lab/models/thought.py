@@ -5,14 +5,16 @@
 # %% auto #0
 __all__ = ['MATCHING', 'MIXING', 'HALTING', 'MODES', 'row_rms', 'ridge_map', 'to_size', 'Feedback', 'check_ratio',
            'LatentThoughtConfig', 'thought_rows', 'shares', 'last_real', 'state_before', 'last_state', 'mixed',
-           'latent_loss', 'check_reasoning', 'check_prompt', 'Plan', 'ThoughtParts', 'Looks', 'ReadsInParallel',
-           'ReadsInTurn', 'Plans', 'ThoughtCore', 'ThoughtForward', 'ThoughtModel', 'thought_rule', 'Rows',
-           'fresh_rows', 'after_a_token', 'after_a_thought', 'Answered', 'gathered', 'mode_ratio', 'picked',
-           'ends_and_filler', 'GoesOn', 'Answers', 'ThinksLast', 'ThoughtVerbs', 'LatentThoughtForCausalLM']
+           'latent_loss', 'distill_loss', 'check_reasoning', 'check_prompt', 'Plan', 'ThoughtParts', 'Looks',
+           'ReadsInParallel', 'turns', 'ReadsInTurn', 'Plans', 'ReadsEitherWay', 'Taught', 'ThoughtCore',
+           'ThoughtForward', 'ThoughtModel', 'Marked', 'thought_rule', 'Rows', 'fresh_rows', 'after_a_token',
+           'after_a_thought', 'Answered', 'gathered', 'mode_ratio', 'picked', 'ends_and_filler', 'GoesOn',
+           'ThinksAsTold', 'Answers', 'ThinksLast', 'ThoughtVerbs', 'LatentThoughtForCausalLM']
 
 # %% ../../nbs/api/44_models.thought.ipynb #621903d7
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,12 +24,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, linear, rms_norm
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModelForCausalLM, Cache, DynamicCache, PreTrainedModel
+from transformers.loss.loss_utils import ForCausalLMLoss
 
 from ..blocks.backbone import BackboneConfig, NewlyBorrowed, check_room, forgive_borrowed, tokenizer_from
 from ..blocks.halting import Exit, HaltingRule
 from ..blocks.pooling import widen
 from ..blocks.recurrence import StateLayer
-from .contract import LatentCausalLM, LatentOutput, Reading, Thoughts
+from .contract import LatentCausalLM, LatentOutput, Reading, Thoughts, token_positions
 from ..trace import record
 
 # %% ../../nbs/api/44_models.thought.ipynb #5c93ace6
@@ -94,7 +97,7 @@ def check_ratio(
     return ratio
 
 # %% ../../nbs/api/44_models.thought.ipynb #f669f969
-MIXING, HALTING = ('token', 'convex'), ('fixed', 'difference', 'kl', 'entropy')
+MIXING, HALTING = ('token', 'convex'), ('fixed', 'difference', 'kl', 'entropy', 'mark')
 
 class LatentThoughtConfig(BackboneConfig):
     "What decides the shape of a `LatentThoughtForCausalLM`, how it is trained and how it thinks"
@@ -105,10 +108,14 @@ class LatentThoughtConfig(BackboneConfig):
         mixing:str='convex',           # each token has this share of the state ('convex'), or this part of the tokens is all state ('token')
         matching:str='rms',            # how a state becomes an input: 'none', 'rms', 'learned', 'projector' or 'ridge'
         ridge:float=.01,               # λ of 'ridge', in mean squares of the head
-        num_passes:int|None=1,         # parallel passes after that of the text; None: as many as there are latent tokens, which is exact
-        latent_weight:float=1.,        # λ of the latent loss
+        num_passes:int|None=1,         # parallel passes after that of the text; None: one latent token after the other, which is exact
+        latent_weight:float=1.,        # λ of the latent loss; 0: there is none
+        text_weight:float=1.,          # of what a teacher says in words, where rows have one
+        distill_weight:float=1.,       # of the distance to that teacher
+        mark_ids:list[int]|None=None,  # tokens between reasoning and answer; None: there are none
+        pause_id:int=0,                # token that stands where a thought will be
         thoughts:int=4,                # before it answers: how many, or, with a rule, the most
-        halting:str='fixed',           # what ends them: 'fixed', 'difference', 'kl' or 'entropy'
+        halting:str='fixed',           # what ends them: 'fixed', 'difference', 'kl', 'entropy' or 'mark'
         halting_threshold:float=.05,   # of the rule
         **kwargs,                      # of `BackboneConfig`: `decoder`, `decoder_source`, `train_decoder`, `lora_rank`, ...
     ):
@@ -116,8 +123,10 @@ class LatentThoughtConfig(BackboneConfig):
             if value not in choices: raise ValueError(f'`{name}` is {value!r}; it must be one of {", ".join(map(repr, choices))}')
         if num_passes is not None and num_passes < 0: raise ValueError(f'`num_passes` is {num_passes}; it must be 0 or more, or None')
         if thoughts < 0: raise ValueError(f'`thoughts` is {thoughts}; it must be 0 or more')
+        if halting == 'mark' and not mark_ids: raise ValueError('`halting="mark"` thinks until it would say the first of `mark_ids`, and there are none')
         self.latent_ratio, self.mixing, self.matching, self.ridge = check_ratio(latent_ratio), mixing, matching, ridge
-        self.num_passes, self.latent_weight = num_passes, latent_weight
+        self.num_passes, self.latent_weight, self.text_weight, self.distill_weight = num_passes, latent_weight, text_weight, distill_weight
+        self.mark_ids, self.pause_id = list(mark_ids or []), pause_id
         self.thoughts, self.halting, self.halting_threshold = thoughts, halting, halting_threshold
         super().__init__(**kwargs)
 
@@ -129,13 +138,18 @@ def thought_rows(
     prompts:list[list[int]],    # tokens of each question
     reasoning:list[list[int]],  # of the way to the answer; may be empty
     answers:list[list[int]],    # of the answer, with the token that ends it
-    padding_side:str='right',   # where shorter rows are filled up: 'right' or 'left'
+    padding_side:str='right',   # where shorter rows are filled up: 'right', 'left' or 'around'
+    learnt:bool=True,           # whether reasoning is to be said; False: its tokens hold places
 )->dict[str, Int[Tensor, 'b n']]: # `input_ids`, `attention_mask`, `reasoning_mask` and `labels`
     "Prompt, reasoning and answer as rows of one length"
+    if padding_side not in ('right', 'left', 'around'): raise ValueError(f'`padding_side` is {padding_side!r}; it must be "right", "left" or "around"')
     if not len(prompts) == len(reasoning) == len(answers): raise ValueError(f'there are {len(prompts)} prompts, {len(reasoning)} of reasoning and {len(answers)} answers; as many of each are needed')
     if not all(prompts): raise ValueError(f'prompt {prompts.index([])} is empty; the first thought needs a state to go on from')
-    rows = [dict(input_ids=p+r+a, attention_mask=[1]*len(p+r+a), reasoning_mask=[0]*len(p) + [1]*len(r) + [0]*len(a), labels=[-100]*len(p) + r + a) for p, r, a in zip(prompts, reasoning, answers)]
-    return {name: pad_sequence([torch.tensor(row[name]) for row in rows], True, -100 if name == 'labels' else 0, padding_side) for name in rows[0]}
+    def columns(p, r, a): return dict(input_ids=p+r+a, attention_mask=[1]*len(p+r+a), reasoning_mask=[0]*len(p) + [1]*len(r) + [0]*len(a), labels=[-100]*len(p) + (r if learnt else [-100]*len(r)) + a)
+    def padded(rows, side): return {name: pad_sequence([torch.tensor(row[name], dtype=torch.long) for row in rows], True, -100 if name == 'labels' else 0, side) for name in rows[0]}
+    if padding_side != 'around': return padded([columns(p, r, a) for p, r, a in zip(prompts, reasoning, answers)], padding_side)
+    halves = padded([columns(p, [], []) for p in prompts], 'left'), padded([columns([], r, a) for r, a in zip(reasoning, answers)], 'right')
+    return {name: torch.cat([half[name] for half in halves], 1) for name in halves[0]}
 
 # %% ../../nbs/api/44_models.thought.ipynb #26e609e5
 def shares(
@@ -199,6 +213,19 @@ def latent_loss(
     apart = (h-goal).square().mean(-1) + 1 - cosine_similarity(h, goal, dim=-1, eps=1e-6)
     return torch.where(mask, apart, 0.).sum()/mask.sum().clamp(min=1)
 
+# %% ../../nbs/api/44_models.thought.ipynb #e7d6f578
+def distill_loss(
+    states:Sequence[Float[Tensor, 'b d']],  # after each layer, at one token of each row
+    goals:Sequence[Float[Tensor, 'b d']],   # of its teacher, at the same token
+    counts:Bool[Tensor, 'b'],               # False for rows that do not
+)->Float[Tensor, '']:                       # zero if none does
+    "Mean absolute distance to a teacher, who is not moved"
+    h, goal = (widen(torch.stack(list(some))) for some in (states, goals))
+    goal, weight = goal.detach(), counts[:, None]/(counts.sum()*goal.shape[2]).clamp(min=1)
+    def mean(of): return (weight*of).sum((1, 2), keepdim=True)                     # of each layer
+    spread = mean((goal-mean(goal)).square()).clamp(min=1e-6).sqrt()
+    return mean((h-goal).abs()/spread).mean()
+
 # %% ../../nbs/api/44_models.thought.ipynb #28e44fb7
 def check_reasoning(
     reasoning:Tensor,           # given
@@ -224,7 +251,7 @@ class Plan(NamedTuple):
     "What will be fed back"
     reasoning:Bool[Tensor, 'b n']|None=None # where it reasons
     share:Float[Tensor, 'b n']|None=None    # of the state in each input; None: all is text
-    passes:int=0                            # parallel passes after that of the text
+    passes:int|None=0                       # parallel passes after that of the text; None: in turn
 
 # %% ../../nbs/api/44_models.thought.ipynb #b35dea83
 class ThoughtParts(NewlyBorrowed, LatentCausalLM):
@@ -249,8 +276,8 @@ class ThoughtParts(NewlyBorrowed, LatentCausalLM):
 
     @property
     def loss_weights(self)->dict[str, float]:
-        "λ of the latent loss"
-        return dict(latent=self.config.latent_weight)
+        "λ of the latent loss, and of what a teacher adds"
+        return dict(latent=self.config.latent_weight, text=self.config.text_weight, distill=self.config.distill_weight)
 
     def make_cache(self)->Cache:
         "The backbone's own, then the last state, what was real, and how much was reasoning"
@@ -288,10 +315,20 @@ class ReadsInParallel(Looks):
         return logits, hidden, text
 
 # %% ../../nbs/api/44_models.thought.ipynb #d244c2e1
+def turns(
+    share:Float[Tensor, 'b n']|None, # of the state in each input; None: all is text
+    n:int,                           # tokens of a row
+)->list[int]:                        # they sum to n
+    "How many tokens are read at once, and then, and then: none after the first waits for a state"
+    if share is None: return [n]
+    starts = (share > 0).any(0).nonzero().flatten().tolist()
+    return [b-a for a, b in pairwise([0, *(start for start in starts if start), n])]
+
+# %% ../../nbs/api/44_models.thought.ipynb #c722cc55
 class ReadsInTurn(ReadsInParallel):
     "Each token after the one before it"
     def step(self, words:Float[Tensor, 'b m d'], share:Float[Tensor, 'b m']|None, reading:Reading)->tuple:
-        "One token of each row, or several that wait for nothing; what comes next is told about them"
+        "Some tokens of each row, of which only the first may be latent; what comes next is told about them"
         state, real = reading.cache.layers[-3:-1]
         if share is not None and state.state is not None: words = mixed(words, self.feedback(state.state)[:, None], share)
         logits, hidden = self.look(words, reading)
@@ -301,8 +338,8 @@ class ReadsInTurn(ReadsInParallel):
 
     def in_turn(self, words:Float[Tensor, 'b n d'], plan:Plan, reading:Reading)->tuple:
         "Logits, states by layer, and None: there was no text pass"
-        reasoned, width = reading.cache.layers[-1], words.shape[1] if plan.share is None else 1
-        pieces = zip(words.split(width, 1), [None] if plan.share is None else plan.share.split(width, 1), reading.positions.split(width, 1))
+        reasoned, widths = reading.cache.layers[-1], turns(plan.share, words.shape[1])
+        pieces = zip(words.split(widths, 1), [None] if plan.share is None else plan.share.split(widths, 1), reading.positions.split(widths, 1))
         told = [self.step(some, share, reading._replace(positions=where)) for some, share, where in pieces]
         if plan.reasoning is not None: reasoned.update(plan.reasoning.sum(1, keepdim=True) + (0 if reasoned.state is None else reasoned.state), words.shape[1])
         return torch.cat([logits for logits, _ in told], 1), [torch.cat(layer, 1) for layer in zip(*(hidden for _, hidden in told))], None
@@ -319,28 +356,61 @@ class Plans(ReadsInTurn):
         if ratio == 0 or passes == 0 and reading.cache is None: return Plan(reasoning)
         before = None if reading.cache is None else reading.cache.layers[-1].state
         share = shares(reasoning, ratio, c.mixing, self.training, 0 if before is None else before)
-        if passes is None or share.device.type == 'cpu':         # counting makes a GPU wait, so with a number it just passes on
+        again = passes is None and self.training and any(getattr(module, 'gradient_checkpointing', False) for module in self.decoder.modules())      # which has no room for a cache: as many passes are as exact
+        if again or share.device.type == 'cpu':         # counting makes a GPU wait, so otherwise it just goes on
             most = int((share > 0).sum(1).max())
             if not most: return Plan(reasoning)
-            passes = most if passes is None else min(passes, most)
+            passes = most if again else passes and min(passes, most)
         return Plan(reasoning, share, passes)
 
 # %% ../../nbs/api/44_models.thought.ipynb #3bae8200
-class ThoughtCore(Plans):
+class ReadsEitherWay(Plans):
+    "The whole row, one way or the other"
+    def read(self, words:Float[Tensor, 'b n d'], plan:Plan, reading:Reading)->tuple:
+        "Logits, states by layer, and those of the text pass, if there is one"
+        if reading.cache is not None: return self.in_turn(words, plan, reading)
+        if plan.passes is not None: return self.in_parallel(words, plan, reading)
+        logits, hidden, text = self.in_turn(words, plan, reading._replace(cache=self.make_cache(), whole=False))
+        if reading.learns and self.config.latent_weight:
+            with torch.no_grad(): text = self.look(words, reading, False)[1][-1]
+        return logits, hidden, text
+
+# %% ../../nbs/api/44_models.thought.ipynb #afbadfd7
+class Taught(ReadsEitherWay):
+    "Rows with a teacher"
+    def taught(self,
+        hidden:Sequence[Float[Tensor, 'b n d']], # states, layer by layer
+        teacher:dict[str, Tensor],               # the same rows in words: `input_ids`, `attention_mask`, `labels`; and `places` (b, 2), the token before the answer, here and there
+    )->dict[str, Float[Tensor, '']]:             # `text` and `distill`
+        "What the teacher says, and how far these states are from its own"
+        ids, mask, labels = (teacher.get(name) for name in ('input_ids', 'attention_mask', 'labels'))
+        logits, goals = self.look(self.decoder.get_input_embeddings()(ids), Reading(ids, token_positions(ids.shape, mask, device=ids.device), whole=mask is None))
+        def at(states, place): return [h.gather(1, place[:, None, None].expand(-1, 1, h.shape[2]))[:, 0] for h in states[1:]]
+        apart = distill_loss(at(hidden, teacher['places'][:, 0]), at(goals, teacher['places'][:, 1]), (labels != -100).any(1))
+        return dict(text=ForCausalLMLoss(logits, labels, self.config.vocab_size), distill=apart)
+
+# %% ../../nbs/api/44_models.thought.ipynb #87fe0f09
+class ThoughtCore(Taught):
     "From tokens to logits, by way of thoughts"
+    def also_learnt(self, hidden, text, plan:Plan, teacher)->tuple[dict, dict]:
+        "Losses beside that of the words, and measures"
+        losses, measures = {} if teacher is None else self.taught(hidden, teacher), {}
+        if plan.reasoning is None: return losses, measures
+        if text is not None and self.config.latent_weight: losses['latent'] = latent_loss(hidden[-1], text, plan.reasoning) if plan.share is not None else hidden[-1].new_zeros(())
+        if plan.share is not None: measures['latent_share'] = plan.share.sum()/plan.reasoning.sum().clamp(min=1)
+        return losses, measures or dict(latent_share=hidden[-1].new_zeros(()))
+
     def thoughts(self, reading:Reading)->Thoughts:
         "Logits and, if asked for, what led to them"
         plan = self.planned(reading)
         words = self.decoder.get_input_embeddings()(reading.input_ids) if reading.states is None else self.feedback(reading.states)
         check_room(words.shape[1] + (reading.cache.get_seq_length() if reading.cache is not None else 0), self.decoder, 'these tokens and what was read before them')
-        logits, hidden, text = (self.in_parallel if reading.cache is None else self.in_turn)(words, plan, reading)
+        logits, hidden, text = self.read(words, plan, reading)
         share = torch.zeros_like(reading.positions, dtype=torch.float) if plan.share is None else plan.share
         latents = dict(state=hidden[-1], hidden=torch.stack(list(hidden), 2), share=share) if reading.output_latents else None
-        if not reading.learns or plan.reasoning is None: return Thoughts(logits, latents)
-        losses = {} if text is None else dict(latent=latent_loss(hidden[-1], text, plan.reasoning) if plan.passes else logits.new_zeros(()))      # in turn there is no text pass to compare with
-        return Thoughts(logits, latents, losses, dict(latent_share=share.sum()/plan.reasoning.sum().clamp(min=1)))
+        return Thoughts(logits, latents, *(self.also_learnt(hidden, text, plan, reading.options.get('teacher')) if reading.learns else ()))
 
-# %% ../../nbs/api/44_models.thought.ipynb #afbadfd7
+# %% ../../nbs/api/44_models.thought.ipynb #56d73a88
 class ThoughtForward(ThoughtCore):
     "The forward pass"
     def forward(self,
@@ -349,13 +419,14 @@ class ThoughtForward(ThoughtCore):
         reasoning_mask:Int[Tensor, 'b n']|None=None,      # 1 for reasoning tokens among these; None: all is text
         labels:Int[Tensor, 'b n']|None=None,              # tokens to predict, unshifted; -100 in the prompt
         latent_ratio:float|None=None,                     # of the reasoning that is latent; by default the configuration's
-        num_passes:int|str|None='configured',             # parallel passes; None: as many as it takes; by default the configuration's
+        num_passes:int|str|None='configured',             # parallel passes; None: in turn, which is exact; by default the configuration's
+        teacher:dict[str, Tensor]|None=None,              # the same rows in words, as `taught` takes them
         states:Float[Tensor, 'b n d']|None=None,          # feed these back in place of reading the tokens
         **more,                                           # what `LatentCausalLM.forward` takes: `past_key_values`, `use_cache`, `output_latents`, `num_items_in_batch`, ...
     )->LatentOutput:
         "Read the tokens, think, and say what comes next"
         if labels is not None and reasoning_mask is not None: check_prompt(labels, reasoning_mask)
-        told = dict(reasoning_mask=reasoning_mask, latent_ratio=self.config.latent_ratio if latent_ratio is None else latent_ratio,
+        told = dict(reasoning_mask=reasoning_mask, teacher=teacher, latent_ratio=self.config.latent_ratio if latent_ratio is None else latent_ratio,
                     num_passes=self.config.num_passes if num_passes == 'configured' else num_passes)
         return super().forward(input_ids, attention_mask, labels=labels, states=states, **told, **more)
 
@@ -391,8 +462,23 @@ class ThoughtModel(ThoughtForward):
         return model
 
 # %% ../../nbs/api/44_models.thought.ipynb #661ffdee
+class Marked(HaltingRule):
+    "Stop when the next word would be a certain one"
+    def __init__(self,
+        token:int,        # that word
+        read:Callable,    # state -> logits
+        max_steps:int=8,  # most thoughts
+    ):
+        super().__init__(max_steps)
+        self.token = token
+        self.__dict__['read'] = read        # a head that is the model's, not ours: it must not be saved twice
+
+    @torch.no_grad()
+    def chance(self, new, old, left, step): return (self.read(new).argmax(-1) == self.token).to(left.dtype)
+
+# %% ../../nbs/api/44_models.thought.ipynb #65bd3512
 def thought_rule(
-    config:LatentThoughtConfig,          # its `thoughts`, `halting` and `halting_threshold`
+    config:LatentThoughtConfig,          # its `thoughts`, `halting`, `halting_threshold` and `mark_ids`
     read:Callable,                       # state -> logits
     thoughts:int|HaltingRule|None=None,  # how many, or the most; or a rule; by default as configured
 )->HaltingRule|None:                     # None: no thought at all
@@ -401,6 +487,7 @@ def thought_rule(
     most = config.thoughts if thoughts is None else thoughts
     if most < 0: raise ValueError(f'`thoughts` is {most}; it must be 0 or more, or a rule of halting')
     if most == 0: return None
+    if config.halting == 'mark': return Marked(config.mark_ids[0], read, most)
     return HaltingRule(most) if config.halting == 'fixed' else Exit(config.halting_threshold, config.halting, most, read)
 
 # %% ../../nbs/api/44_models.thought.ipynb #75ff2125
@@ -455,6 +542,7 @@ class Answered(NamedTuple):
     steps:Int[Tensor, 'b']              # passes through the model that each answer had to wait for, one after the other
     readout:Int[Tensor, 'b k']          # word that each thought stood for: what would have been said instead; -1 after the last
     states:Float[Tensor, 'b k d']       # the state after each thought; zero after the last
+    fed:Float[Tensor, 'b k d']          # the state that each thought was made of: the one before it; zero after the last
 
 # %% ../../nbs/api/44_models.thought.ipynb #171597a2
 def gathered(
@@ -512,7 +600,7 @@ class GoesOn(ThoughtModel):
 
     def go_on(self, cache, logits, rows:Rows, rule:HaltingRule|None, ratio:float, ends, filler:int, most:int, temperature:float)->Answered:
         "Until all rows are done"
-        said, words, thought, readout, states = [], [], [], [], []
+        said, words, thought, readout, states, fed = [], [], [], [], [], []
         while True:
             token = picked(logits, temperature)
             said.append(rows.alive & ~rows.thinking), words.append(token)
@@ -522,13 +610,25 @@ class GoesOn(ThoughtModel):
             seen = torch.cat([cache.layers[-2].state, rows.alive[:, None].long()], 1)
             out = self(token[:, None], seen, thinking[:, None], latent_ratio=ratio, past_key_values=cache)
             logits, new = torch.where(rows.alive[:, None], out.logits[:, -1], logits), cache.layers[-3].state
-            thought.append(thinking), readout.append(token), states.append(new)
+            thought.append(thinking), readout.append(token), states.append(new), fed.append(old)
             if thinking.any(): rows = after_a_thought(rows, rule, new, old, len(thought))
-        if not thought: thought, readout, states = [rows.thinking], [token], [cache.layers[-3].state]
-        return Answered(gathered(words, said, filler), rows.tokens, rows.thoughts, rows.tokens+rows.thoughts, gathered(readout, thought, -1), gathered(states, thought))
+        if not thought: thought, readout, states, fed = [rows.thinking], [token], *[[cache.layers[-3].state]]*2
+        return Answered(gathered(words, said, filler), rows.tokens, rows.thoughts, rows.tokens+rows.thoughts, gathered(readout, thought, -1), gathered(states, thought), gathered(fed, thought))
 
 # %% ../../nbs/api/44_models.thought.ipynb #6359f054
-class Answers(GoesOn):
+class ThinksAsTold(GoesOn):
+    "Thoughts of somebody else"
+    def told(self, cache:Cache, logits:Float[Tensor, 'b v'], given:Float[Tensor, 'b k d'], number:Int[Tensor, 'b'])->tuple[Cache, Float[Tensor, 'b v']]:
+        "What is carried on after these thoughts, and the logits then"
+        if given.ndim != 3 or len(given) != len(logits): raise ValueError(f'`given` has shape {tuple(given.shape)}; it must be ({len(logits)}, k, d), thoughts of each row')
+        real = torch.arange(given.shape[1], device=given.device) < number[:, None]
+        if not real.any(): return cache, logits
+        seen = torch.cat([cache.layers[-2].state, real.long()], 1)
+        out = self(torch.zeros_like(real, dtype=torch.long), seen, states=given, past_key_values=cache)
+        return cache, last_state(out.logits, real, logits)
+
+# %% ../../nbs/api/44_models.thought.ipynb #bd6d9b8d
+class Answers(ThinksAsTold):
     "Prompt, thoughts, text: on tokens"
     @torch.no_grad()
     def answer_ids(self,
@@ -538,14 +638,17 @@ class Answers(GoesOn):
         thoughts:int|HaltingRule|None=None,           # how many, or the most; or a rule; by default as configured
         max_new_tokens:int=32,                        # most tokens said
         temperature:float=0.,                         # 0: the likeliest
+        given:tuple[Float[Tensor, 'b k d'], Int[Tensor, 'b']]|None=None, # states to think in place of its own, as `fed` has them, and how many of each row
     )->Answered:
         "Think, then say; each row stops by itself"
         ratio = mode_ratio(mode, self.config.latent_ratio, thoughts)
-        rule = None if mode == 'text' else thought_rule(self.config, self.decoder.get_output_embeddings(), thoughts)
+        if given is not None and (mode != 'latent' or thoughts): raise ValueError('`given` thoughts are thought as they are; leave `mode` and `thoughts` out')
+        rule = None if mode == 'text' or given is not None else thought_rule(self.config, self.decoder.get_output_embeddings(), thoughts)
         if max_new_tokens < 1: raise ValueError(f'`max_new_tokens` is {max_new_tokens}; at least one is needed')
-        check_room(input_ids.shape[1] + (rule.max_steps if rule else 0) + max_new_tokens - 1, self.decoder, 'a prompt, its thoughts and its answer')
-        (ends, filler), rows = ends_and_filler(self.generation_config), fresh_rows(len(input_ids), rule is not None, input_ids.device)
-        return self.go_on(*self.prompt(input_ids, attention_mask), rows, rule, ratio, torch.tensor(ends, dtype=torch.long, device=input_ids.device), filler, max_new_tokens, temperature)
+        check_room(input_ids.shape[1] + (rule.max_steps if rule else 0 if given is None else given[0].shape[1]) + max_new_tokens - 1, self.decoder, 'a prompt, its thoughts and its answer')
+        (ends, filler), rows, start = ends_and_filler(self.generation_config), fresh_rows(len(input_ids), rule is not None, input_ids.device), self.prompt(input_ids, attention_mask)
+        said = self.go_on(*(start if given is None else self.told(*start, *given)), rows, rule, ratio, torch.tensor(ends, dtype=torch.long, device=input_ids.device), filler, max_new_tokens, temperature)
+        return said if given is None else said._replace(num_thoughts=given[1], steps=said.num_tokens+given[1])        # thinking them oneself would have taken as long
 
 # %% ../../nbs/api/44_models.thought.ipynb #3bbf1755
 class ThinksLast(nn.Module):
