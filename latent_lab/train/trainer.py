@@ -216,7 +216,8 @@ def score_once(
     if labels is None or remainder <= 0: return inputs
     filling = torch.arange(len(labels), device=labels.device) >= remainder - place
     nothing = dict(labels=-100, document=0)
-    return inputs | {name: inputs[name].masked_fill(filling[:, None], value) for name, value in nothing.items() if name in inputs}
+    def once(given): return {name: once(value) if isinstance(value, dict) else value.masked_fill(filling[:, None], nothing[name]) if name in nothing else value for name, value in given.items()}
+    return once(inputs)
 
 # %% ../../nbs/api/50_train.trainer.ipynb #afb921b1
 class EvaluatedTrainer(LoggedTrainer):
@@ -496,6 +497,10 @@ class LatentTrainer(FiniteTrainer):
     def _get_train_sampler(self, train_dataset=None):
         data = self.train_dataset if train_dataset is None else train_dataset
         return SequentialSampler(data) if getattr(data, 'in_order', False) else super()._get_train_sampler(train_dataset)
+
+    def _set_signature_columns_if_needed(self):
+        super()._set_signature_columns_if_needed()
+        self._signature_columns += [name for name in getattr(self.data_collator, 'columns', ()) if name not in self._signature_columns]
 
     def get_train_dataloader(self):
         "The library's own; data that counts the rows of a step must count what the settings say"
