@@ -437,7 +437,9 @@ class ThoughtForward(ThoughtCore):
 
 # %% ../../nbs/api/44_models.thought.ipynb #76dfa597
 class ThoughtModel(ThoughtForward):
-    "Its example for the battery, what it does not claim, and how it begins"
+    "Its rows, its example for the battery, what it does not claim, and how it begins"
+    rows = staticmethod(thought_rows)
+
     def example_batch(self, b:int=2, n:int=24, seed:int=0)->dict[str, Tensor]:
         "Random tokens of which the second quarter is reasoning, for the battery"
         x = torch.randint(0, self.config.vocab_size, (b, n), generator=torch.Generator().manual_seed(seed)).to(self.device)

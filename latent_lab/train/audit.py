@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['Metric', 'ratio', 'RowScores', 'mean_score', 'check_texts', 'exact_match', 'rouge', 'bleu_of_counts', 'bleu',
-           'meteor', 'Interval', 'resample', 'bootstrap', 'paired_difference', 'score_texts', 'compare_texts',
-           'audit_table', 'other_rows', 'thought_audit', 'lead', 'text_start', 'perplexity', 'as_fluent']
+           'meteor', 'Interval', 'resample', 'bootstrap', 'paired_difference', 'score_texts', 'compare_scores',
+           'compare_texts', 'audit_table', 'other_rows', 'thought_audit', 'lead', 'text_start', 'perplexity',
+           'as_fluent']
 
 # %% ../../nbs/api/58_train.audit.ipynb #5b1bdaa2
 import re
@@ -185,6 +186,23 @@ def score_texts(
     return scores
 
 # %% ../../nbs/api/58_train.audit.ipynb #a7cc364f
+def compare_scores(
+    scores:Mapping[str,Mapping[str,RowScores]], # of each system, by name of the score; the others are compared with the first
+    num_samples:int=1000,                   # resampled corpora behind each interval
+    seed:int=0,                             # of the draws
+):                                          # a `pandas.DataFrame`, one row for each system and score
+    "Scores side by side on the same rows, with intervals and paired differences"
+    import pandas as pd
+    if not scores: raise ValueError('no system is named, so there is nothing to compare')
+    first, lines = next(iter(scores)), []
+    for name, found in scores.items():
+        for metric, score in found.items():
+            line = dict(system=name, metric=metric, **bootstrap(score, num_samples, seed)._asdict())
+            beside = Interval(*[np.nan]*3) if name == first else paired_difference(score, scores[first][metric], num_samples, seed)
+            lines.append(line | dict(difference=beside.value, difference_low=beside.low, difference_high=beside.high, rows=len(score.rows)))
+    return pd.DataFrame(lines)
+
+# %% ../../nbs/api/58_train.audit.ipynb #e15cade4
 def compare_texts(
     texts:Mapping[str,Sequence[str]],       # texts of each system; the others are compared with the first
     references:Sequence[str],               # what should have been said
@@ -193,16 +211,7 @@ def compare_texts(
     seed:int=0,                             # of the draws
 ):                                          # a `pandas.DataFrame`, one row for each system and score
     "Systems side by side on the same rows, with intervals and paired differences"
-    import pandas as pd
-    scores = {name: score_texts(said, references, metrics) for name, said in texts.items()}
-    if not scores: raise ValueError('`texts` names no system')
-    first, lines = next(iter(scores)), []
-    for name, found in scores.items():
-        for metric, score in found.items():
-            line = dict(system=name, metric=metric, **bootstrap(score, num_samples, seed)._asdict())
-            beside = Interval(*[np.nan]*3) if name == first else paired_difference(score, scores[first][metric], num_samples, seed)
-            lines.append(line | dict(difference=beside.value, difference_low=beside.low, difference_high=beside.high, rows=len(score.rows)))
-    return pd.DataFrame(lines)
+    return compare_scores({name: score_texts(said, references, metrics) for name, said in texts.items()}, num_samples, seed)
 
 # %% ../../nbs/api/58_train.audit.ipynb #6dbb19d9
 def audit_table(
