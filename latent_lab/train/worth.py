@@ -24,7 +24,7 @@ from .thought import after_mark, answered, asked_prompts, check_rows, most_token
 # %% ../../nbs/api/59_train.worth.ipynb #6fedbebc
 def budget_curve(
     model,                               # that thinks and says, as `answered` takes it
-    rows,                                # with `prompt_ids`, `steps_ids`, `answer_ids`
+    rows,                                # as `answered` takes them
     thoughts:Sequence[int]=(0, 1, 2, 4, 8), # before each answer, one line for each
     beside:Sequence[str]=('text', 'direct'), # other ways to answer, one line for each
     num_samples:int=1000,                # resampled rows behind each interval
@@ -141,7 +141,7 @@ def think_again(
 
 def audit_thoughts(
     model,                                # that thinks and says
-    rows,                                 # with `prompt_ids`, `steps_ids`, `answer_ids`
+    rows,                                 # as `answered` takes them
     thoughts:int|HaltingRule|None=None,   # before each answer; by default as configured
     controls:Sequence[str]=('zero', 'mean', 'shuffled', 'donor', 'pause'), # of `CONTROLS`
     num_samples:int=1000,                 # resampled rows behind each interval
