@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['app', 'Checkpoint', 'Device', 'Backbones', 'UsageError', 'SYSTEMS', 'FLAGS', 'CHAT', 'AUDITS', 'option', 'complaint',
            'System', 'opened', 'lab_notebooks', 'copy_notebooks', 'lab', 'settings_file', 'parse_settings',
-           'show_table', 'flag_settings', 'train', 'asked_for', 'continued', 'idea_said', 'generate', 'nearest_lines',
-           'way_lines', 'chat_help', 'replied', 'conversation_ids', 'went_on', 'typed_line', 'chat', 'lines_of',
-           'show_ribbon', 'interpolate', 'rows_or_texts', 'refuse_other_tokens', 'idea_record', 'trace', 'evaluate',
-           'held_out_pairs', 'audit_ideas', 'audit', 'check', 'What', 'list_', 'main']
+           'show_table', 'flag_settings', 'train', 'asked_for', 'continued', 'idea_said', 'recipe_of', 'thought_said',
+           'generate', 'nearest_lines', 'way_lines', 'chat_help', 'replied', 'conversation_ids', 'went_on',
+           'typed_line', 'chat', 'lines_of', 'show_ribbon', 'interpolate', 'rows_or_texts', 'refuse_other_tokens',
+           'idea_record', 'trace', 'thought_worth', 'evaluate', 'held_out_pairs', 'audit_ideas', 'audit', 'check',
+           'What', 'list_', 'main']
 
 # %% ../nbs/api/72_cli.ipynb #cd5bde52
 import hashlib
@@ -52,7 +53,7 @@ class System(NamedTuple):
     recipe:str      # which `train` runs
     checkpoint:str  # which every other command loads
 
-SYSTEMS = dict(reasoner=System('latent_reasoning', 'reasoner-rules', 'reasoner-tiny'), idea=System('idea', 'idea-pairs', 'idea-tiny'), titans=System('titans', 'titans-tiny', 'titans-tiny'))
+SYSTEMS = dict(reasoner=System('latent_reasoning', 'reasoner-rules', 'reasoner-tiny'), idea=System('idea', 'idea-pairs', 'idea-tiny'), titans=System('titans', 'titans-tiny', 'titans-tiny'), thought=System('latent_thought', 'thought-tiny', 'thought-tiny'))
 
 def opened(
     word:str,                              # a checkpoint, or the name of a system
@@ -163,6 +164,7 @@ def flag_settings(
         if flag in ('--epochs', '--max-train-samples') and not rows: raise ValueError(f'`{flag}`: recipe {recipe.name!r} has no such setting, because its rows are never the same twice; it has {", ".join(f"data.{name}" for name in recipe.data)}')
     settings = {FLAGS[flag]: value for flag, value in given.items()}
     if '--batch-size' in given and 'rows_per_step' in recipe.data: settings['data.rows_per_step'] = given['--batch-size']*recipe.training.get('gradient_accumulation_steps', 1)
+    if '--epochs' in given and 'stage_steps' in recipe.data: raise ValueError(f'`--epochs`: recipe {recipe.name!r} counts steps, stage by stage: set data.stage_steps, now {recipe.data["stage_steps"]}')
     if '--epochs' in given and 'steps' in recipe.data: settings['data.steps'] = None      # so many passes, instead of so many steps
     return settings
 
@@ -231,6 +233,31 @@ def idea_said(
     return model.decode(model.encode(text), **asked)[0]
 
 # %% ../nbs/api/72_cli.ipynb #0528c8c5
+def recipe_of(
+    model, # as `hub.load` gives it
+)->'Recipe|None': # None if there is none beside the checkpoint
+    "How a checkpoint was trained"
+    from latent_lab import hub
+    from latent_lab.recipes import Recipe
+    file = hub.path(model.name_or_path)/'recipe.json'
+    return Recipe.from_json(file.read_text(encoding='utf-8')) if file.exists() else None
+
+def thought_said(
+    model,                    # of latent thoughts, with its tokenizer
+    text:str,                 # a question
+    mode:str|None=None,       # 'latent', 'mixed' or 'text'
+    thoughts:int|None=None,   # before the answer
+    **asked,                  # as from `asked_for`
+)->list[str]:                 # lines
+    "What is said to a question, after how many thoughts"
+    if sampled := {'top_k', 'top_p'} & set(asked): raise ValueError(f'`--{min(sampled).replace("_", "-")}`: a model of latent thoughts takes the likeliest token, or samples by `--temperature`')
+    recipe, words = recipe_of(model), model.tokenizer
+    ids = model.tokenize(text + (recipe.data['separator'] if recipe else ''))
+    told = model.answer_ids(**ids, mode=mode or 'latent', thoughts=thoughts, **dict(max_new_tokens=100) | asked)
+    stood_for = [repr(words.decode([token])) for token in told.readout[0].tolist() if token >= 0] if told.num_thoughts.item() else []
+    return [words.decode(told.tokens[0, :told.num_tokens.item()], skip_special_tokens=True), f'({told.num_thoughts.item()} thoughts{": " if stood_for else ""}{", ".join(stood_for)}; {told.num_tokens.item()} tokens, {told.steps.item()} passes)']
+
+# %% ../nbs/api/72_cli.ipynb #29813dd5
 @app.command()
 def generate(
     checkpoint:Checkpoint,
@@ -240,15 +267,19 @@ def generate(
     temperature:Annotated[Optional[float], option('0 for the likeliest token each time; by default 0 for an idea, 0.8 to go on with a text.')]=None,
     top_k:Annotated[Optional[int], option('Only the likeliest so many; 0 for all.')]=None,
     top_p:Annotated[Optional[float], option('Only the likeliest that make up this share.')]=None,
+    mode:Annotated[Optional[str], option('How a model of latent thoughts reasons: latent, mixed, or text, in words.')]=None,
+    thoughts:Annotated[Optional[int], option('Thoughts before an answer.')]=None,
     seed:Annotated[int, option('Seed of the sampling.')]=0,
     device:Device=None,
     backbones:Backbones=None,
 ):
-    "Let a checkpoint go on with a text; an idea model says the idea of it."
+    "Let a checkpoint go on with a text; an idea model says the idea of it, a model of latent thoughts answers."
     import torch
-    asked = asked_for(max_length, temperature, top_k, top_p)
+    asked, thinking = asked_for(max_length, temperature, top_k, top_p), {name: value for name, value in dict(mode=mode, thoughts=thoughts).items() if value is not None}
     model = opened(checkpoint, other, device, backbones)
     torch.manual_seed(seed)
+    if model.config.model_type == 'latent_thought': return typer.echo('\n'.join(thought_said(model, text, **thinking, **asked)))
+    if thinking: raise ValueError(f'`--{min(thinking)}` is for models of latent thoughts; {model.name_or_path!r} is a {type(model).__name__}')
     typer.echo((idea_said if model.config.model_type == 'idea' else continued)(model, text, **asked))
 
 # %% ../nbs/api/72_cli.ipynb #1e43b2a9
@@ -470,19 +501,48 @@ def trace(
     typer.echo(f'{output}: ' + ', '.join(f'{k} {v}' for k, v in ds.sizes.items()))
 
 # %% ../nbs/api/72_cli.ipynb #4e898791
+def thought_worth(
+    model,         # of latent thoughts, with its recipe beside it
+    num_rows:int,  # questions
+    seed:int,      # of the questions; not one that was trained on
+    audit:bool,    # ask again with other thoughts in place of its own
+)->dict:           # tables as lists of rows: `budget` and, if asked for, `audit`; and a `sentence`
+    "What a model of latent thoughts answers, and what its thoughts are worth"
+    from latent_lab import recipes
+    from latent_lab.train.thought import answered, as_trained
+    from latent_lab.train.worth import audit_thoughts, budget_curve, budget_line
+    if (recipe := recipe_of(model)) is None: raise ValueError(f'there is no recipe.json beside {model.name_or_path!r}, so nobody knows what it was asked')
+    if num_rows < 2: raise ValueError(f'`--num-rows {num_rows}`: it must be 2 or more, so that rows can exchange their thoughts')
+    data, want = recipe.data | dict(eval_rows=num_rows), recipe.evaluation
+    rows = recipes.worked_rows(recipes.worked_questions(data, seed, asked_only=True)[1], model.tokenizer, data)
+    usual = answered(model, rows, **as_trained(recipes.thought_pad(model, data)))
+    told = dict(budget=[budget_line(usual, 'as trained', seed=seed), *budget_curve(model, rows, want['thoughts'], seed=seed).to_dict('records')])
+    if not audit: return told
+    found = audit_thoughts(model, rows, seed=seed)
+    return told | dict(audit=found.table.drop(columns='metric').to_dict('records'), sentence=found.sentence)
+
+# %% ../nbs/api/72_cli.ipynb #91307c7c
 @app.command()
 def evaluate(
     checkpoint:Checkpoint,
-    task:Annotated[str, option('A made task.')]='hidden_rule_switch',
+    other:Annotated[Optional[str], option('Which checkpoint, after the name of a system.', '--checkpoint')]=None,
+    task:Annotated[str, option('A made task; a model of latent thoughts is asked what its recipe asks.')]='hidden_rule_switch',
     lengths:Annotated[list[int], option('Tokens in a row; may be repeated.', '--length')]=[512],
     num_rows:Annotated[int, option('Rows for each length.')]=64,
     seed:Annotated[int, option('Seed of the rows; not one that was trained on.')]=10_000,
+    audit:Annotated[bool, option('Ask a model of latent thoughts again, with other thoughts in place of its own.', '--audit')]=False,
     device:Device=None,
     as_json:Annotated[bool, option('Print JSON.', '--json')]=False,
 ):
-    "Measure a checkpoint beside the best that anyone could do on a made task."
+    "Measure a checkpoint beside the best that anyone could do on a made task; a model of latent thoughts beside itself with fewer thoughts, or others."
     from latent_lab.train.reasoner import evaluate_task
-    model = opened(checkpoint, device=device)
+    model = opened(checkpoint, other, device)
+    if model.config.model_type == 'latent_thought':
+        told = thought_worth(model, num_rows, seed, audit)
+        if as_json: return typer.echo(json.dumps(told, indent=1))
+        for name in ('budget', 'audit'): show_table(told[name]) if name in told else None
+        return typer.echo(told['sentence']) if audit else None
+    if audit: raise ValueError(f'`--audit` is for models of latent thoughts; {model.name_or_path!r} is a {type(model).__name__}')
     if model.config.model_type == 'idea': raise ValueError('an idea model does no made task; `latent-lab audit` measures it')
     refuse_other_tokens(model, task)
     figures = evaluate_task(model, task, lengths, num_rows=num_rows, seed=seed)

@@ -8,10 +8,11 @@ __all__ = ['QUESTIONS', 'KINDS', 'RECIPES', 'Recipe', 'config_class', 'known_set
            'build_idea', 'Course', 'causal_course', 'sequence_figures', 'text_figures', 'brought_back',
            'sentence_course', 'lesson_rounds', 'pair_rows', 'pair_course', 'pair_figures', 'source_documents',
            'chat_documents', 'chat_words', 'document_rows', 'chat_data', 'question_data', 'rounded', 'chat_figures',
-           'question_figures', 'titans_course', 'hardware', 'planned_steps', 'run', 'save', 'reasoner_rules',
-           'reasoner_tales', 'reasoner_shakespeare', 'idea_sentences', 'idea_facts', 'idea_pairs', 'idea_smollm',
-           'titans_tiny', 'titans_chat', 'titans_122m', 'titans_tasks', 'ablations', 'baseline', 'get_recipe',
-           'descriptions', 'models', 'data_sets']
+           'question_figures', 'titans_course', 'made_questions', 'worked_questions', 'build_thought', 'worked_rows',
+           'thought_pad', 'thought_figures', 'thoughts_course', 'hardware', 'planned_steps', 'run', 'save',
+           'reasoner_rules', 'reasoner_tales', 'reasoner_shakespeare', 'idea_sentences', 'idea_facts', 'idea_pairs',
+           'idea_smollm', 'titans_tiny', 'titans_chat', 'titans_122m', 'titans_tasks', 'ablations', 'thought_tiny',
+           'thought_smollm', 'baseline', 'get_recipe', 'descriptions', 'models', 'data_sets']
 
 # %% ../nbs/api/71_recipes.ipynb #fc9f5ce6
 import json
@@ -52,8 +53,8 @@ class Recipe:
 # %% ../nbs/api/71_recipes.ipynb #f6bf143b
 def config_class(model_type:str):
     "The configuration class that this library registers under a name"
-    from latent_lab.models import baselines, idea, reasoner, titans
-    classes = {c.model_type: c for c in (reasoner.LatentReasoningConfig, baselines.GRUTransformerConfig, baselines.PlainTransformerConfig, idea.IdeaConfig, titans.TitansConfig)}
+    from latent_lab.models import baselines, idea, reasoner, thought, titans
+    classes = {c.model_type: c for c in (reasoner.LatentReasoningConfig, baselines.GRUTransformerConfig, baselines.PlainTransformerConfig, idea.IdeaConfig, thought.LatentThoughtConfig, titans.TitansConfig)}
     if model_type not in classes: raise ValueError(f'`model.model_type` is {model_type!r}; it must be one of {", ".join(classes)}')
     return classes[model_type]
 
@@ -416,8 +417,91 @@ def titans_course(recipe:Recipe, args, rows:Callable)->Course:
     alone = document_rows(chat_documents(data, args.seed)[1], trainer.model.tokenizer, data['loss'])
     return Course(trainer, lambda: chat_figures(trainer, alone, settings['num_rows']))
 
-KINDS = dict(sequences=partial(causal_course, rows=sequence_data, figures=sequence_figures), text=partial(causal_course, rows=text_data, figures=text_figures),
-             sentences=sentence_course, pairs=pair_course, chat=partial(titans_course, rows=chat_data), questions=partial(titans_course, rows=question_data))
+# %% ../nbs/api/71_recipes.ipynb #1037a78c
+def made_questions()->dict[str, Callable]:
+    "What makes questions with worked steps, by name"
+    from latent_lab.data import graphs, reasoning
+    return {name: getattr(reasoning, name) for name in QUESTIONS} | dict(graph_paths=graphs.graph_paths)
+
+def worked_questions(data:dict, seed:int, asked_only:bool=False):
+    "Training and held-out questions of a recipe; `asked_only` leaves the first out"
+    import numpy as np
+    from latent_lab.data.problems import load_problems
+    made, asked, number = made_questions(), data['eval_rows'], data['num_rows']
+    if data['source'] in made:
+        held_out, rows = made[data['source']](asked, seed=seed+2**20, **data['options']), None if asked_only else made[data['source']](number, seed=seed, **data['options'])
+    elif data['held_out']: held_out, rows = (load_problems(source, num_rows=some, seed=seed, **data['options']) for source, some in ((data['held_out'], asked), (data['source'], 1 if asked_only else number)))
+    else:
+        found = load_problems(data['source'], num_rows=number and number+asked, seed=seed, **data['options'])
+        order = np.random.default_rng(seed).permutation(len(found)).tolist()
+        held_out, rows = found.select(order[:asked]), found.select(order[asked:])
+    if asked_only: return None, held_out
+    hidden = set(held_out['question'])
+    rows = rows.select([i for i, question in enumerate(rows['question']) if question not in hidden])
+    if not len(rows): raise ValueError(f'`data.source` has {len(held_out)} questions, and `data.eval_rows` is {asked}: nothing is left to learn from')
+    return rows, held_out
+
+# %% ../nbs/api/71_recipes.ipynb #6000ac66
+def build_thought(
+    recipe:Recipe,  # with the settings of a `LatentThoughtConfig`
+    tokenizer=None, # of a new backbone; None: it is borrowed and brings its own
+):                  # a model on the CPU
+    "The model of latent thoughts that a recipe asks for"
+    from latent_lab.models.thought import LatentThoughtConfig, LatentThoughtForCausalLM
+    settings = {name: value for name, value in recipe.model.items() if name not in ('model_type', 'start', 'decoder')}
+    if recipe.model.get('start'): return start_from(recipe.model['start'], settings, tokenizer)
+    if tokenizer is None: return LatentThoughtForCausalLM.from_backbone(settings.pop('decoder_source'), **settings)
+    words = dict(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, bos_token_id=None, eos_token_id=tokenizer.eos_token_id)
+    model = LatentThoughtForCausalLM(LatentThoughtConfig(decoder=recipe.model['decoder'] | words, **settings))
+    model.tokenizer = tokenizer
+    return model
+
+def worked_rows(questions, tokenizer, data:dict):
+    "Questions with worked steps as tokens; rows that are too long are left out"
+    from latent_lab.data.tokens import tokenized
+    return tokenized(questions, tokenizer, data['max_length'], data['chat'], data['separator'], long='drop')
+
+def thought_pad(model, data:dict):
+    "How the rows of a recipe are laid out"
+    from latent_lab.train.thought import PadThoughts
+    words = model.tokenizer
+    pause = next(token for token in (words.unk_token_id, words.pad_token_id, words.eos_token_id) if token is not None)
+    return PadThoughts(rows=model.rows, method=data['method'], mark_ids=words(data['mark'], add_special_tokens=False)['input_ids'], stages=len(data['stage_steps'])-1, per_step=data['per_step'], pause_id=pause, vocab_size=model.config.vocab_size)
+
+# %% ../nbs/api/71_recipes.ipynb #16afb564
+def thought_figures(model, pad, rows, evaluation:dict)->dict:
+    "What is answered alone, and what the thoughts are worth"
+    from latent_lab.train.thought import answered, as_trained
+    from latent_lab.train.worth import audit_thoughts, budget_curve
+    told = answered(model, rows, **(way := as_trained(pad)))
+    figures = dict(exact=float(told.exact.mean()), steps=float(told.steps.mean()), tokens=float(told.tokens.mean()), thoughts=float(told.thoughts.mean()))
+    if 'difficulty' in told: figures |= {f'difficulty@{level}': dict(difficulty=int(level), rows=len(some), exact=float(some.exact.mean()), steps=float(some.steps.mean())) for level, some in told.groupby('difficulty')}
+    if way['way'] != 'latent': return figures
+    figures |= {f'budget@{line["way"]}-{line["thoughts"]:g}': {name: rounded(value) if isinstance(value, float) else value for name, value in line.items()} for line in budget_curve(model, rows, evaluation['thoughts']).to_dict('records')}
+    if not evaluation['audit'] or not figures['thoughts']: return figures
+    worth = audit_thoughts(model, rows)
+    return figures | {f'audit@{line["system"]}': {name: value if isinstance(value, str) else rounded(value) for name, value in line.items()} for line in worth.table.drop(columns='metric').to_dict('records')} | dict(worth=dict(matters=worth.matters, sentence=worth.sentence))
+
+def thoughts_course(recipe:Recipe, args)->Course:
+    "A model that comes to think its steps, by one of seven methods"
+    from latent_lab.data.text import byte_tokenizer
+    from latent_lab.train.schedules import Schedule
+    from latent_lab.train.thought import method_callbacks, method_settings, thought_course
+    from latent_lab.train.titans import with_lines
+    from latent_lab.train.trainer import LatentTrainer
+    data, want = recipe.data, recipe.evaluation
+    model = build_thought(recipe, byte_tokenizer([], 259) if recipe.model.get('decoder_source') is None else None)
+    rows, held_out = (worked_rows(questions, model.tokenizer, data) for questions in worked_questions(data, args.seed))
+    pad = thought_pad(model, data)
+    for name, value in (method_settings(pad, max(map(len, rows['reasoning_ids']))) | recipe.model).items():
+        if name in vars(model.config) and name not in ('decoder', 'model_type'): setattr(model.config, name, value)
+    course = thought_course(rows, data['method'], data['stage_steps'], data['rows_per_step'], args.seed)
+    moves = method_callbacks(data['method'], data['stage_steps'], Schedule(kind=data['schedule'], begin=data['warm_up'], finish=data['arrived'], end=data['ratio']), data['fresh'])
+    trainer = with_lines(LatentTrainer(model, args, train_dataset=course, eval_dataset=held_out, data_collator=pad, callbacks=moves))
+    return Course(trainer, lambda: thought_figures(trainer.accelerator.unwrap_model(trainer.model).eval(), pad, held_out.select(range(min(want['num_rows'], len(held_out)))), want))
+
+KINDS = dict(sequences=partial(causal_course, rows=sequence_data, figures=sequence_figures), text=partial(causal_course, rows=text_data, figures=text_figures), sentences=sentence_course, pairs=pair_course,
+             chat=partial(titans_course, rows=chat_data), questions=partial(titans_course, rows=question_data), thoughts=thoughts_course)
 
 # %% ../nbs/api/71_recipes.ipynb #19ac9ca4
 def hardware()->dict:
@@ -433,6 +517,7 @@ def planned_steps(
 )->int:        # optimizer steps; -1: as many as the epochs take
     "How long a recipe trains"
     if 'stages' in data: return sum(steps for _, steps in data['stages'])
+    if 'stage_steps' in data: return sum(data['stage_steps'])
     return -1 if data['steps'] is None else data['steps'] + data.get('reconstruction_steps', 0)
 
 # %% ../nbs/api/71_recipes.ipynb #6aa67872
@@ -586,6 +671,24 @@ def ablations(
     return dict(full=recipe) | without
 
 # %% ../nbs/api/71_recipes.ipynb #f10731fd
+def thought_tiny()->Recipe:
+    "Latent thoughts of a size for a package, on made sums: first in words, then a thought or two for each step, stage by stage; other ways as data.method says"
+    return Recipe(name='thought-tiny', about=thought_tiny.__doc__,
+        model=dict(model_type='latent_thought', decoder=dict(model_type='llama', hidden_size=256, intermediate_size=640, num_hidden_layers=4, num_attention_heads=4, max_position_embeddings=256), decoder_source=None, train_decoder=True),
+        data=dict(kind='thoughts', source='addition', options=dict(digits=4, style='digits', difficulty=[0, 1, 2, 3, 4]), held_out='', num_rows=100_000, eval_rows=1000, max_length=128, chat=False, separator='\n', mark='#',
+                  method='coconut', stage_steps=[2000, 500, 500, 500, 2500], per_step=2, schedule='linear', warm_up=.2, arrived=.8, ratio=1., fresh=False, rows_per_step=128),
+        training=dict(learning_rate=1e-3, warmup_steps=200, weight_decay=.01, per_device_train_batch_size=128, per_device_eval_batch_size=256, logging_steps=100, save_steps=1000, max_grad_norm=1., seed=0),
+        evaluation=dict(num_rows=1000, thoughts=[0, 1, 2, 4, 6, 8, 10], audit=True))
+
+def thought_smollm()->Recipe:
+    "Latent thoughts of SmolLM2 with adapters, on word problems told in equations; data.source and model.decoder_source may be local"
+    return replace(thought_tiny(), name='thought-smollm', about=thought_smollm.__doc__,
+        model=dict(model_type='latent_thought', decoder_source='HuggingFaceTB/SmolLM2-135M-Instruct', lora_rank=32, backbone_dtype='bfloat16'),
+        data=thought_tiny().data | dict(source='gsm8k-aug', options=dict(style='equations'), num_rows=None, max_length=256, mark='####', stage_steps=[2000, 1000, 1000, 3000], rows_per_step=64),
+        training=thought_tiny().training | dict(learning_rate=3e-4, per_device_train_batch_size=64, per_device_eval_batch_size=64, bf16=True),
+        evaluation=thought_tiny().evaluation | dict(thoughts=[0, 2, 4, 6, 8]))
+
+# %% ../nbs/api/71_recipes.ipynb #2f14f3a6
 def baseline(
     recipe:Recipe,   # of a latent reasoner
     model_type:str,  # 'gru_transformer' or 'plain_transformer'
@@ -596,7 +699,7 @@ def baseline(
     return replace(recipe, name=recipe.name.replace('reasoner', model_type.replace('_', '-')), about=f'{model_type} in place of the reasoner: {recipe.about}',
                    model=dict(model_type=model_type, match=own, **decoder))
 
-RECIPES = {r().name: r for r in (reasoner_rules, reasoner_tales, reasoner_shakespeare, idea_sentences, idea_facts, idea_pairs, idea_smollm, titans_tiny, titans_tasks, titans_chat, titans_122m)}
+RECIPES = {r().name: r for r in (reasoner_rules, reasoner_tales, reasoner_shakespeare, idea_sentences, idea_facts, idea_pairs, idea_smollm, titans_tiny, titans_tasks, titans_chat, titans_122m, thought_tiny, thought_smollm)}
 
 def get_recipe(
     name:str, # such as `reasoner-rules`; or that of a baseline, such as `gru-transformer-rules`
@@ -617,12 +720,12 @@ def descriptions()->dict[str, str]:
 # %% ../nbs/api/71_recipes.ipynb #70a8710c
 def models()->dict[str, str]:
     "Every model and what it is"
-    from latent_lab.models import baselines, idea, reasoner, titans
-    return {c.__name__: c.__doc__.splitlines()[0] for c in (reasoner.LatentReasoningForCausalLM, baselines.GRUTransformerForCausalLM, baselines.PlainTransformerForCausalLM, idea.IdeaForConditionalGeneration, titans.TitansForCausalLM)}
+    from latent_lab.models import baselines, idea, reasoner, thought, titans
+    classes = (reasoner.LatentReasoningForCausalLM, baselines.GRUTransformerForCausalLM, baselines.PlainTransformerForCausalLM, idea.IdeaForConditionalGeneration, thought.LatentThoughtForCausalLM, titans.TitansForCausalLM)
+    return {c.__name__: c.__doc__.splitlines()[0] for c in classes}
 
 def data_sets()->dict[str, str]:
     "Every data set and what it is"
-    from latent_lab.data import reasoning
     from latent_lab.data.sequences import TASKS
-    made = TASKS | {name: getattr(reasoning, name) for name in QUESTIONS}
+    made = TASKS | made_questions()
     return {name: make.__doc__.splitlines()[0] for name, make in made.items()} | {'tales': 'Public-domain tales that come with the package', 'FILE or Hub id': 'Any text: .txt, .json, .jsonl, .csv, .parquet'}
