@@ -575,6 +575,22 @@ def test_training_an_idea_model(ideas, tmp_path):
     assert run('check', './run', place=tmp_path).code == 0
 
 
+def test_training_a_model_of_latent_thoughts(server, tmp_path):
+    "Sums in three stages, killed at none; then it is asked, and asked again with other thoughts"
+    changes = {'model.decoder': dict(model_type='llama', hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=64), 'data.options': dict(digits=2, style='digits'), 'data.num_rows': 40,
+               'data.eval_rows': 8, 'data.stage_steps': [1, 1, 1], 'evaluation.thoughts': [0, 2], 'training.use_cpu': True, 'training.disable_tqdm': True}
+    said = run('train', 'thought', '--batch-size', '4', '--output', 'run', *[word for name, value in changes.items() for word in ('--set', f'{name}={json.dumps(value)}')], place=tmp_path)
+    assert said.code == 0, said
+    assert 'trained model in run' in said.out and 'as is' in said.out
+    said = run('generate', 'thought', '--checkpoint', './run', '--input', '12+34=', '--mode', 'latent', '--thoughts', '3', '--max-length', '2', place=tmp_path)
+    assert said.code == 0 and said.out.splitlines()[-1].startswith('(3 thoughts: '), said
+    said = run('evaluate', 'thought', '--checkpoint', './run', '--num-rows', '4', '--audit', '--json', place=tmp_path)
+    told = json.loads(said.out)
+    assert [line['way'] for line in told['budget']] == ['as trained', 'latent', 'latent', 'text', 'direct'] and [line['system'] for line in told['audit']] == ['as is', 'zero', 'mean', 'shuffled', 'donor', 'pause']
+    said = run('train', 'thought', '--epochs', '3', place=tmp_path)
+    assert said.code == 2 and len(said.err.strip().splitlines()) == 1 and 'stage by stage' in said.err
+
+
 # ---- the leak test as a command
 
 def test_check_holds_for_a_shipped_checkpoint(server, tmp_path):

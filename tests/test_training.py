@@ -15,7 +15,7 @@ root = Path(__file__).resolve().parents[1]
 
 # Children are forked from one server that has imported everything, so that each starts in milliseconds.
 processes = get_context('forkserver')
-processes.set_forkserver_preload(['latent_lab.train.trainer', 'latent_lab.models.titans', 'latent_lab.data.chat', 'transformers.models.gpt2.modeling_gpt2'])
+processes.set_forkserver_preload(['latent_lab.train.trainer', 'latent_lab.train.thought', 'latent_lab.models.thought', 'latent_lab.models.titans', 'latent_lab.data.chat', 'transformers.models.gpt2.modeling_gpt2'])
 
 
 def rows(num_rows=50):
@@ -52,6 +52,34 @@ def thinking_model():
     torch.manual_seed(0)
     torch.set_num_threads(1)
     return TitansForCausalLM(TitansConfig(vocab_size=20, attn_dim=16, num_attention_heads=2, dropout=0., chunk_size=16, memory_chunk_size=4, memory_block_size=8, max_thoughts=4))
+
+
+def thoughts(rows_per_step):
+    "A model that comes to think two steps, one after the other: model, rows, stages, collator"
+    import torch
+    from latent_lab.models.thought import LatentThoughtConfig, LatentThoughtForCausalLM
+    from latent_lab.train.thought import PadThoughts, method_settings, thought_course
+    from transformers import LlamaConfig
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    pad = PadThoughts(rows=LatentThoughtForCausalLM.rows, method='coconut', mark_ids=[17], stages=2, pause_id=18)
+    decoder = LlamaConfig(vocab_size=20, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=32, bos_token_id=None, eos_token_id=19)
+    model = LatentThoughtForCausalLM(LatentThoughtConfig(decoder=decoder, decoder_source=None, train_decoder=True, **method_settings(pad)))
+    data = [dict(prompt_ids=[row % 16]*(1 + row % 3), steps_ids=[[row % 7, row % 5]]*2, answer_ids=[row % 13, 19]) for row in range(50)]
+    return model, data, thought_course(data, 'coconut', [2, 2, 3], rows_per_step), pad
+
+
+def train_thoughts(folder, **settings):
+    "Eight rows a step: two steps in words, two with a thought, three with two"
+    from latent_lab.train.trainer import LatentArguments, LatentTrainer
+    from transformers.trainer_callback import PrinterCallback
+    model, data, course, pad = thoughts(8)
+    standard = dict(per_device_train_batch_size=2, gradient_accumulation_steps=4, per_device_eval_batch_size=2, max_steps=7, logging_steps=1, save_strategy='no', eval_strategy='steps', eval_steps=3, use_cpu=True, disable_tqdm=True)
+    trainer = LatentTrainer(model, LatentArguments(str(folder), **(standard | settings)), train_dataset=course, eval_dataset=data[:7], data_collator=pad)
+    trainer.pop_callback(PrinterCallback)
+    trainer.train()
+    if trainer.is_world_process_zero(): Path(f'{folder}.json').write_text(json.dumps(told(trainer.state.log_history)))
+    trainer.accelerator.end_training()
 
 
 def train(folder, resume=None, dropout=0.1, callbacks=(), packed=False, **settings):
@@ -134,9 +162,9 @@ def free_port():
         return s.getsockname()[1]
 
 
-def launch(folder, *options, packed=False):
+def launch(folder, *options, kind=''):
     "This very script under `accelerate launch`: two processes, each with half of every batch"
-    command = [sys.executable, '-m', 'accelerate.commands.launch', *options, f'--main_process_port={free_port()}', __file__, str(folder), *['packed']*packed]
+    command = [sys.executable, '-m', 'accelerate.commands.launch', *options, f'--main_process_port={free_port()}', __file__, str(folder), kind]
     ran = subprocess.run(command, env=os.environ | dict(OMP_NUM_THREADS='1'), capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, Path(f'{folder}.error').read_text() if Path(f'{folder}.error').exists() else ran.stderr[-3000:]
     return json.loads(Path(f'{folder}.json').read_text())
@@ -154,10 +182,21 @@ def test_two_processes_give_the_losses_of_one(tmp_path):
 def test_two_processes_give_the_losses_of_one_on_packed_rows(tmp_path):
     "Titans, with the settings that a user is given: two rows at a time are what each process reads, so one process reads as many pieces as both"
     assert in_child(train, tmp_path/'one', packed=True, per_device_train_batch_size=2, per_device_eval_batch_size=2, gradient_accumulation_steps=4) == 0
-    two = launch(tmp_path/'two', f'--config_file={root/"configs"/"accelerate_ddp.yaml"}', packed=True)
+    two = launch(tmp_path/'two', f'--config_file={root/"configs"/"accelerate_ddp.yaml"}', kind='packed')
     one = json.loads((tmp_path/'one.json').read_text())
     assert len(one) == len(two) and {'loss', 'lm', 'world', 'ponder', 'ponder_steps', 'gate'} <= set(two[0])
     for a, b in zip(one, two): assert a == pytest.approx(b, rel=1e-4, abs=1e-6)
+
+
+def test_two_processes_give_the_losses_of_one_while_steps_become_thoughts(tmp_path):
+    "Also where the loss has one part only: that part is the loss, in training and in evaluation"
+    assert in_child(train_thoughts, tmp_path/'one') == 0
+    two = launch(tmp_path/'two', f'--config_file={root/"configs"/"accelerate_ddp.yaml"}', kind='thoughts')
+    one = json.loads((tmp_path/'one.json').read_text())
+    assert len(one) == len(two) and [log.get('latent_share') for log in two if 'loss' in log] == pytest.approx([None]*2 + [1.]*5)
+    for a, b in zip(one, two): assert a == pytest.approx(b, rel=1e-4, abs=1e-6)
+    pairs = [(log[f'{kind}loss'], log[f'{kind}lm']) for log in two for kind in ('', 'eval_') if f'{kind}loss' in log]
+    assert len(pairs) == 10 and all(a == pytest.approx(b, rel=1e-4) for a, b in pairs)
 
 
 def train_within_small_files(folder, **settings):
@@ -200,5 +239,7 @@ def test_a_file_that_cannot_be_written_to_its_end_is_the_same(tmp_path):
 
 
 if __name__ == '__main__':
-    how = dict(packed=True, per_device_eval_batch_size=2) if 'packed' in sys.argv else {}
-    train(Path(sys.argv[1]), dropout=0., per_device_train_batch_size=2, gradient_accumulation_steps=2, **how)
+    folder, kind = Path(sys.argv[1]), sys.argv[2]
+    how = dict(packed=True, per_device_eval_batch_size=2) if kind == 'packed' else {}
+    if kind == 'thoughts': train_thoughts(folder, gradient_accumulation_steps=2)
+    else: train(folder, dropout=0., per_device_train_batch_size=2, gradient_accumulation_steps=2, **how)

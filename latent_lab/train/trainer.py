@@ -185,7 +185,7 @@ class PartsTrainer(Trainer):
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch)
         shares = self.model_accepts_loss_kwargs and num_items_in_batch is not None
         scale = self.accelerator.num_processes if shares and self.args.average_tokens_across_devices else 1
-        parts, measures = ({name: part*scale for name, part in (getattr(outputs, field, None) or {}).items()} for field in ('losses', 'measures'))
+        parts, measures = ({name: part if part is loss else part*scale for name, part in (getattr(outputs, field, None) or {}).items()} for field in ('losses', 'measures'))    # the library scales a loss in place, so a total that is its only part is scaled already
         if self.args.loss_weights: loss = weighted_total(parts, self.args.loss_weights)
         if model.training: self.train_parts.add(parts | measures, 1 if shares else 1/self.current_gradient_accumulation_steps)
         elif not shares: self.eval_parts.add(dict(loss=loss, **parts, **measures), len(next(iter(inputs.values()))))

@@ -1,0 +1,120 @@
+"""Train and measure the runs behind the experiments with latent thoughts, spread over the GPUs of one machine.
+
+    python benchmarks/thought_runs.py train sums --gpus 0 --per-gpu 7
+    python benchmarks/thought_runs.py train words --source gsm8k-aug.jsonl --backbone SmolLM2-135M-Instruct --gpus 0
+    python benchmarks/thought_runs.py gather
+
+`train` runs one `latent-lab train ...` command a run; runs that are finished are skipped, so a stopped suite goes on where it was. Every run of a suite takes as many steps over the same rows; of one seed, all are asked
+the same questions. At its end a run answers them in each way that makes sense for it, row by row (`answers.json`). `gather` puts everything that was measured in `OUTPUT/runs.json` and compares the methods, question by question.
+`--small` makes every run tiny, of one seed, to try on a processor that nothing fails: its figures mean nothing.
+"""
+import argparse
+import json
+from pathlib import Path
+
+from idea_runs import command
+from reasoner_runs import gather, train
+
+SEEDS = 0, 1, 2
+METHODS = {'no-cot': {}, 'text-cot': {}, 'icot': dict(data__fresh=True), 'pause': dict(data__fresh=True), 'coconut': dict(data__fresh=True), 'codi': {}, 'mixing': dict(model__num_passes=None)}
+
+SMALL = {'model.decoder': dict(model_type='llama', hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=128), 'data.num_rows': 60, 'data.eval_rows': 20, 'data.rows_per_step': 4,
+         'training.per_device_train_batch_size': 4, 'training.per_device_eval_batch_size': 4, 'training.logging_steps': 2, 'training.save_steps': 3, 'training.warmup_steps': 0, 'training.disable_tqdm': True, 'training.bf16': False,
+         'evaluation.num_rows': 8, 'evaluation.thoughts': [0, 2]}
+
+def seeds(options): return SEEDS[:1] if options.small else SEEDS
+
+def thought(recipe, options, seed=0, **settings):
+    "Words of a command; small ones if that is asked for"
+    small = SMALL | {'data.stage_steps': [2]*len(settings.get('data__stage_steps', []))} if options.small else {}
+    if recipe == 'thought-smollm': small = {name: value for name, value in small.items() if name != 'model.decoder'}
+    return command(recipe, seed, **settings | {name.replace('.', '__'): value for name, value in small.items()})
+
+def stages(total, number):
+    "So many steps in so many stages: two fifths in words, then equal ones, and a third in the last"
+    first, last = int(.4*total), int(total/3)
+    return [first, *[(total-first-last)//(number-1)]*(number-1), last] if number > 1 else [first, total-first]
+
+def sums(options):
+    "Sums, by each of the methods"
+    how = dict(data__stage_steps=stages(options.sum_steps, options.digits), data__options=dict(digits=options.digits, style='digits', difficulty=list(range(options.digits+1))))
+    return {f'sums/{method}/seed{seed}': thought('thought-tiny', options, seed, data__method=method, **how, **change) for method, change in METHODS.items() for seed in seeds(options)}
+
+def budget(options):
+    "One, two and three thoughts in place of each step"
+    return {f'budget/{per_step}/seed{seed}': thought('thought-tiny', options, seed, data__method='coconut', data__per_step=per_step, data__stage_steps=stages(options.sum_steps, 4), data__fresh=True) for per_step in (1, 3) for seed in seeds(options)}
+
+def tiny(options):
+    "The recipe that a shipped model is trained by"
+    return {f'tiny/seed{seed}': thought('thought-tiny', options, seed, data__stage_steps=stages(options.tiny_steps, 4)) for seed in seeds(options)}
+
+def words(options):
+    "Word problems told in equations, with adapters on a borrowed language model"
+    where = (dict(data__source=options.source) if options.source else {}) | (dict(model__decoder_source=options.backbone) if options.backbone else {})
+    return {f'words/{method}': thought('thought-smollm', options, data__method=method, data__stage_steps=stages(options.word_steps, 3), **where, **METHODS[method]) for method in ('no-cot', 'text-cot', 'coconut', 'codi')}
+
+SUITES = dict(sums=sums, budget=budget, tiny=tiny, words=words)
+
+
+def answer(folder):
+    "What a trained model says to each held-out question, as it was trained and in other ways"
+    import torch
+    from latent_lab import hub, recipes
+    from latent_lab.train.thought import answered, as_trained
+    model = hub.load(str(folder), 'cuda' if torch.cuda.is_available() else None)
+    recipe = recipes.Recipe.from_json((folder/'recipe.json').read_text())
+    data = recipe.data | dict(eval_rows=recipe.evaluation['num_rows'])
+    rows = recipes.worked_rows(recipes.worked_questions(recipe.data, recipe.training['seed'], asked_only=True)[1], model.tokenizer, recipe.data)
+    rows, pad = rows.select(range(min(data['eval_rows'], len(rows)))), recipes.thought_pad(model, recipe.data)
+    ways = {'as trained': as_trained(pad), 'direct': dict(way='direct'), 'text': dict(way='text')}
+    found = {name: answered(model, rows, **way) for name, way in ways.items()}
+    told = {name: dict(exact=frame.exact.astype(int).tolist(), steps=frame.steps.tolist(), tokens=frame.tokens.tolist(), said=model.tokenizer.batch_decode(frame.said.tolist()[:50])) for name, frame in found.items()}
+    (folder/'answers.json').write_text(json.dumps(told | dict(difficulty=list(rows['difficulty']) if 'difficulty' in rows.column_names else None, questions=list(rows['question'][:50]))))
+
+def then(output, name):
+    "What a run does when it has been trained"
+    return f'import sys; from pathlib import Path; sys.path.insert(0, {str(Path(__file__).parent)!r}); import thought_runs; thought_runs.answer(Path({str(output/name)!r}))'
+
+
+def compare(output, runs):
+    "The methods of a suite, question by question, all seeds together: right answers beside those in words, with paired intervals"
+    from latent_lab.train.audit import audit_table, compare_scores, mean_score
+    told, file = {}, output/'runs.json'
+    for name in runs:
+        if (output/name/'answers.json').exists(): told.setdefault('/'.join(name.split('/')[:2]), []).append(json.loads((output/name/'answers.json').read_text())['as trained'])
+    for suite in ('sums', 'words'):
+        named = {name.split('/')[1]: some for name, some in told.items() if name.startswith(f'{suite}/')}
+        most = max(map(len, named.values()), default=0)
+        named = {name: some for name, some in sorted(named.items(), key=lambda item: item[0] != 'text-cot') if len(some) == most}
+        if len(named) < 2: continue
+        scores = {name: dict(exact=mean_score([x for one in some for x in one['exact']], scale=100), steps=mean_score([x for one in some for x in one['steps']])) for name, some in named.items()}
+        table = compare_scores(scores)
+        print(f'{suite}, {most} seeds together', audit_table(table).to_string(), sep='\n')
+        found = json.loads(file.read_text()) | {f'{suite}/compared': json.loads(table.to_json(orient='records'))}
+        file.write_text(json.dumps(found))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('what', choices=['train', 'gather'])
+    parser.add_argument('suites', nargs='*', help=', '.join(SUITES))
+    parser.add_argument('--digits', type=int, default=4, help='of the sums')
+    parser.add_argument('--source', default='', help='of the word problems: a name, a file or a Hub id (default: that of the recipe)')
+    parser.add_argument('--backbone', default='', help='where SmolLM2-135M-Instruct lies (default: the Hub)')
+    for suite, steps in dict(sum=6000, tiny=6000, word=7000).items(): parser.add_argument(f'--{suite}-steps', type=int, default=steps, help=f'of a run (default: {steps})')
+    parser.add_argument('--gpus', nargs='+', default=['0'])
+    parser.add_argument('--per-gpu', type=int, default=5, help='runs at once on each GPU')
+    parser.add_argument('--seconds', type=float, default=1e9, help='stop what is not done by then')
+    parser.add_argument('--small', action='store_true', help='tiny models, a few steps each, one seed: tries that everything runs, measures nothing')
+    parser.add_argument('--output', type=Path, default=Path('thought_runs'))
+    options = parser.parse_args()
+    if unknown := set(options.suites)-set(SUITES): parser.error(f'there are no suites {", ".join(sorted(unknown))}; there are {", ".join(SUITES)}')
+    runs = {name: words for suite in options.suites or SUITES for name, words in SUITES[suite](options).items()}
+    if options.what == 'train': train(runs, options.output, options.gpus, options.per_gpu, options.seconds, lambda name: then(options.output, name))
+    for name in runs:
+        if (options.output/name/'result.json').exists() and not (options.output/name/'answers.json').exists(): answer(options.output/name)
+    gather(runs, options.output)
+    compare(options.output, runs)
+
+
+if __name__ == '__main__': main()
