@@ -34,6 +34,7 @@ def parse():
     parser.add_argument('--chunk', type=int, default=4, help='tokens that write together')
     parser.add_argument('--block', type=int, default=128, help='tokens measured against the same weights')
     parser.add_argument('--heads', type=int, default=1, help='memories side by side, which share the width')
+    parser.add_argument('--span', type=int, help='blocks that go by until weights are made (default: as suits the device)')
     parser.add_argument('--rows', type=int, default=8)
     parser.add_argument('--tokens', type=int, default=1024)
     parser.add_argument('--rounds', type=int, default=11, help='timed rounds')
@@ -47,7 +48,7 @@ def parse():
 def twins(args, dtype):
     "Ours and the peer, with the same options and weights, and pairs of parameters"
     torch.manual_seed(0)
-    ours = NeuralMemory(args.width, heads=args.heads, chunk_size=args.chunk, block_size=args.block, form='dual').to(args.device, dtype)
+    ours = NeuralMemory(args.width, heads=args.heads, chunk_size=args.chunk, block_size=args.block, form='dual', span=args.span).to(args.device, dtype)
     peer = PeerMemory(args.width, heads=args.heads, dim_head=args.width//args.heads, chunk_size=args.chunk, batch_size=args.block, default_step_transform_max_lr=ours.max_rate).to(args.device, dtype)
     for p in peer.memory_model_parameters: p.data = p.data.clone()   # one for each head, not one seen by all
     pairs = [(ours.read_norm.weight, peer.retrieve_norm.weight), (ours.write_norm.weight, peer.store_norm.weight)]
@@ -156,7 +157,7 @@ def main():
         for name, row in timings[mode].items():
             print(f'{mode} {name:<16}', row.get('error') or ' '.join(f'{key} {value:,}' for key, value in row.items() if value is not None), flush=True)
     given = [word for k, word in enumerate(sys.argv[1:]) if word != '--out' and sys.argv[k] != '--out']
-    shape = {name: getattr(args, name) for name in ('width', 'heads', 'chunk', 'block', 'rows', 'tokens', 'rounds')}
+    shape = {name: getattr(args, name) for name in ('width', 'heads', 'chunk', 'block', 'span', 'rows', 'tokens', 'rounds')}
     report = dict(command=' '.join(['python benchmarks/titans_memory.py', *given]), hardware=hardware(args.device) | dict(titans_pytorch=version('titans-pytorch')), what=__doc__.strip().splitlines()[0], shape=shape, timings=timings, float64=checked)
     out = args.out or RESULTS/f"titans_memory_{'gpu' if args.device == 'cuda' else 'cpu'}.json"
     out.write_text(json.dumps(report, indent=1))
