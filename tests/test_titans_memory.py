@@ -207,9 +207,10 @@ def test_it_learns_to_recall():
     assert (head(read[:, -1]).argmax(-1) == wanted+6).float().mean() > .5
 
 
-def test_the_benchmark_measures():
+@pytest.mark.parametrize('heads', [1, 2])
+def test_the_benchmark_measures(heads):
     "At a size that says nothing but that it works"
-    args = Namespace(device='cpu', width=8, chunk=2, block=4, rows=1, tokens=16, rounds=1, checked=16, also=['reference'])
+    args = Namespace(device='cpu', width=8, heads=heads, chunk=2, block=4, span=None, rows=1, tokens=16, rounds=1, checked=16, also=['reference'])
     assert max(agreement(args)[name] for name in ('read', 'worst_gradient')) < 1e-9
     rows = measure(args, 'fp32')
     assert all(rows[name]['ms'] > 0 for name in ('ours', 'titans-pytorch', 'ours, reference')) and rows['ours']['times_faster'] > 0
