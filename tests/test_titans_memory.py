@@ -133,6 +133,33 @@ def test_later_tokens_change_nothing(kind, form):
         torch.testing.assert_close(layer(other)[0][:, :at], read[:, :at], rtol=1e-9, atol=1e-9)
 
 
+def everything(layer, x):
+    "What is read, written and left, and first and second derivatives by the tokens and every parameter"
+    leaves = [x, *layer.parameters()]
+    def outs():
+        read, state, writes = layer(x, output_writes=True)
+        return [read, *(part[name] for part in state[:3] for name in sorted(part)), writes.surprise, writes.size]
+    by = lambda parts, **how: torch.autograd.grad(sum(y.sin().sum() for y in parts), leaves, allow_unused=True, materialize_grads=True, **how)
+    first = by(outs()[:-1], create_graph=True)                # without sizes: that of a write of zero has no second derivative
+    return outs()[:-1], by(outs()[:-1]), first, by(first)
+
+
+def agree(ones, others):
+    "To nine digits of the largest entry"
+    for one, other in zip(ones, others, strict=True):
+        for a, b in zip(one, other, strict=True): torch.testing.assert_close(a, b, rtol=0, atol=1e-9*max(1, a.abs().max().item()))
+
+
+@pytest.mark.parametrize('form', ['dual', 'spans of two', 'one span'])
+@each_kind
+def test_gradients_have_gradients(kind, form):
+    layer, x = make(kind, 'reference'), torch.randn(2, 31, 8, dtype=torch.float64, requires_grad=True)
+    wanted = everything(layer, x)
+    layer.form, layer.span = 'dual', FORMS[form].get('span')
+    agree(everything(layer, x), wanted)
+    agree(wanted[1:2], wanted[2:3])
+
+
 def kept_bytes(layer, x):
     "What autograd keeps for the backward pass"
     kept = {}

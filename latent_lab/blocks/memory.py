@@ -419,6 +419,7 @@ class _Write(torch.autograd.Function):
 
 def _again(inputs, grads):
     "Gradients that have gradients"
+    inputs = [x if x is None else x.view_as(x) for x in inputs]          # one input may be made of another, and what reaches it that way is not its own
     leaves, given = [x for x in inputs if x is not None and x.requires_grad], [g is not None for g in grads]
     outs, grads = ([x for x, wanted in zip(parts, given) if wanted] for parts in (_write_plainly(*inputs), grads))
     found = iter(torch.autograd.grad(outs, leaves, grads, create_graph=True, allow_unused=True))
