@@ -778,7 +778,7 @@ def ponder_controls(
     short = lambda text: ' '.join(text.split())[:60]
     controls = {}
     if len(texts) > 1: controls['offered'] = ipywidgets.Dropdown(description='Example', options=[(short(text), text) for text in texts], **look)
-    if texts: controls['texts'] = ipywidgets.Textarea(description='Text', value=texts[0], rows=3, layout=ipywidgets.Layout(width='auto', max_width='1200px', margin='0 0 4px 0'), style=dict(description_width='60px'))
+    if texts: controls['texts'] = ipywidgets.Textarea(description='Text', value=texts[0], rows=4, layout=ipywidgets.Layout(width='auto', max_width='1200px', margin='0 0 4px 0'), style=dict(description_width='60px'))
     elif trace.sizes['example'] > 1:
         names = [(f'{e} · {short(" ".join(t for t in token_texts(trace.isel(token=slice(0, 9)), e) if t))} …', e) for e in range(min(500, trace.sizes['example']))]
         controls['example'] = ipywidgets.Dropdown(description='Example', options=names, value=view.example, **look)
