@@ -244,6 +244,16 @@ def test_lab_notebook(spelling, browser):
         then = [stage.evaluate(click, i) for i in range(tokens.count())]
         print('after looking ahead:', then)
         assert all(known for known, _ in then)
+
+        # a longer text, all of which its box shows, and clicks before anything was foreseen there: the last such token, and others on the way to the front
+        box = page.get_by_label('Text', exact=True)
+        box.fill(' '.join([own]*12))
+        expect_change(lambda: tokens.count() > 150, False, 'the text')
+        assert box.evaluate('box => box.scrollHeight - box.clientHeight') <= 1
+        expect(options.first).to_be_visible()
+        late, waited = next((i, took) for i in reversed(range(tokens.count())) for known, took in [stage.evaluate(click, i)] if not known)
+        print(f'click to answer, unforeseen: token {late} of {tokens.count()}, {waited} ms; then known before, milliseconds:', {i: stage.evaluate(click, i) for i in (160, 140, 100, 60, 20)})
+        assert late > 100
         stage.get_by_role('application').focus()
         for key in ('Home', 'ArrowRight', 'ArrowDown', 'End'):
             page.keyboard.press(key)

@@ -484,10 +484,10 @@ def each_otherwise(
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #72be47f2
 class PrefixCaches:
-    "What a model carries after the first pieces of a text, so that no question reads them again"
+    "What a model carries after the first pieces of a text, so that a question need not read them again"
     def __init__(self,
         model,        # with `make_cache`, that takes `stop_after` beside a cache
-        every:int=64, # tokens of a piece
+        every:int=16, # tokens of a piece
     ):
         if every < 1: raise ValueError(f'`every` is {every}; a piece has at least 1 token')
         self.model, self.every, self.kept = model, every, {(): model.make_cache()}
@@ -504,8 +504,9 @@ class PrefixCaches:
         "The cache of a model that has read them"
         import torch
         if (key := tuple(ids.tolist())) not in self.kept:
-            cache = copy.deepcopy(self.after(ids[:-self.every]))
-            with listening(self.model): self.model(torch.tensor(ids[None, -self.every:], device=self.model.device), past_key_values=cache, logits_to_keep=1)
+            known = max((part for part in list(self.kept) if key[:len(part)] == part), key=len)
+            cache = copy.deepcopy(self.kept[known])
+            with listening(self.model): self.model(torch.tensor([key[len(known):]], device=self.model.device), past_key_values=cache, logits_to_keep=1)
             self.kept[key] = cache
         return self.kept[key]
 
@@ -711,7 +712,7 @@ class PonderExploration(Portable):
     def set_trace(self, trace:xr.Dataset):
         check_thoughts(trace)
         self.trace, self.atlas, self.answers = trace, PonderAtlas(trace), {}
-        self.prefixes = PrefixCaches(self.model) if hasattr(self.model, 'make_cache') else None
+        self.prefixes = PrefixCaches(self.model, max(16, trace.sizes['token']//16)) if hasattr(self.model, 'make_cache') else None
 
     def frame(self)->dict:
         "Everything on the page, as plain values"
