@@ -10,7 +10,7 @@ __all__ = ['made_config', 'DRIVES', 'COLORS', 'shades', 'FACTS_CALLED', 'most_to
            'halting_profile', 'memory_profile', 'draw_pondering', 'thought_map', 'thought_places', 'draw_thoughts',
            'told_to_stop', 'next_chances', 'Otherwise', 'another_thought', 'each_otherwise', 'PrefixCaches',
            'PonderView', 'fitting', 'shade_of', 'text_shades', 'table_rows', 'layer_frame', 'PonderAtlas',
-           'verdict_rows', 'describe_pondering', 'ponder_frame', 'still_ponder', 'PonderState', 'PonderStage',
+           'verdict_rows', 'describe_pondering', 'ponder_frame', 'still_ponder', 'PonderState', 'PonderElement',
            'longest', 'PonderExploration', 'Ponder', 'ponder_controls', 'PonderWiring', 'PonderServing',
            'PonderAnswering', 'PonderExplorer']
 
@@ -41,7 +41,7 @@ from .. import __version__
 from .figures import amounts, empty_figure, faint, format_value, ink, palette, scatter, style, style_map, token_texts
 from .interpolation import plain_error
 from .project import Projector, describe_quality
-from .widgets import Explorer, LatestWins, Portable, Stage, StageState, frame_json, page_assets, page_html, plotly_library, still_html
+from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_assets, page_html, plotly_library, still_html
 from ..pondering import PonderVerdict, is_pondering_meaningful
 from ..trace import listening, text_ids
 
@@ -659,8 +659,8 @@ def still_ponder(
             f'<text x="60" y="24" font-size="14" fill="#7a7a7a">{html.escape(frame["summary"].split(". ")[0][:100])}</text><text x="4" y="52" font-size="12" fill="#7a7a7a">thought 1</text>{"".join(cells)}</svg>')
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #75fa7305
-class PonderState(StageState):
-    "What the stage shows, what is selected on it, and what is asked"
+class PonderState(PageState):
+    "What the page shows, what is selected on it, and what is asked"
     thought = traitlets.Int().tag(sync=True)           # which thought is selected, from 0
     layer = traitlets.Int().tag(sync=True)             # which layer that thinks, from 0
     color = traitlets.Unicode('thoughts').tag(sync=True) # what the text is coloured by
@@ -668,7 +668,7 @@ class PonderState(StageState):
     answer = traitlets.Unicode().tag(sync=True)        # what another thought would have changed there, as JSON
     foreseen = traitlets.Unicode().tag(sync=True)      # the same of a token that was not asked about yet
 
-class PonderStage(Stage):
+class PonderElement(PageElement):
     "The page element: text, chances, reasons, map, verdict"
     _esm, _css = page_assets('pondering')
 
@@ -787,11 +787,11 @@ def ponder_controls(
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #d6b5b84c
 class PonderWiring(Ponder):
-    "From a control to the page; needs `controls`, `stage`, and the workers `latest`, `asking` and `ahead`"
+    "From a control to the page; needs `controls`, `page`, and the workers `latest`, `asking` and `ahead`"
     error, failed = None, None   # the last exception, and what raised it
 
     @property
-    def view(self)->PonderView: return replace(self.current, **{name: getattr(self.stage, name) for name in ('position', 'thought', 'layer', 'color')}) if 'stage' in vars(self) else self.current
+    def view(self)->PonderView: return replace(self.current, **{name: getattr(self.page, name) for name in ('position', 'thought', 'layer', 'color')}) if 'page' in vars(self) else self.current
 
     def choose(self, change):
         "An example was chosen"
@@ -800,7 +800,7 @@ class PonderWiring(Ponder):
 
     def typed(self, change=None):
         "Something else is to be thought about: wait for a pause"
-        self.stage.busy = 'thinking …'
+        self.page.busy = 'thinking …'
         self.latest.last = time.monotonic()
         self.latest.submit(self.serve_text)
 
@@ -815,10 +815,10 @@ class PonderServing(PonderWiring):
         "Do what was asked, in a worker; an error goes to the page"
         try:
             work(*request)
-            if self.failed == work: self.error, self.stage.error = None, ''
-        except Exception as error: self.failed, self.error, self.stage.error = work, error, plain_error(error)
+            if self.failed == work: self.error, self.page.error = None, ''
+        except Exception as error: self.failed, self.error, self.page.error = work, error, plain_error(error)
         finally:
-            if work == self.serve_text and not self.latest.stale: self.stage.busy = ''
+            if work == self.serve_text and not self.latest.stale: self.page.busy = ''
 
     def serve_text(self):
         "Think about what the controls say"
@@ -831,9 +831,9 @@ class PonderServing(PonderWiring):
     def show(self, view:PonderView):
         "Let the page show a view"
         self.current = view
-        for name in ('position', 'thought', 'layer'): setattr(self.stage, name, getattr(view, name))
+        for name in ('position', 'thought', 'layer'): setattr(self.page, name, getattr(view, name))
         shown = self.frame()
-        self.key, self.stage.frame = shown['key'], frame_json(shown)
+        self.key, self.page.frame = shown['key'], frame_json(shown)
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #3e64b467
 foresight = 10.   # seconds of looking ahead after a question
@@ -845,7 +845,7 @@ class PonderAnswering(PonderServing):
         key, about = json.loads(asked)[:2]
         if key != self.key: return
         layer, position = map(int, about.split(':'))
-        self.stage.answer = self.answer(position, layer)
+        self.page.answer = self.answer(position, layer)
         self.ahead.submit(self.serve_ahead, key, layer, time.monotonic()+foresight)
 
     def answer(self, position:int, layer:int)->str:
@@ -856,7 +856,7 @@ class PonderAnswering(PonderServing):
     def serve_ahead(self, key:str, layer:int, until:float):
         "Read the text piece by piece, then answer about the tokens around the present one before they are asked about; whatever is asked goes first"
         unread = self.prefixes.pieces(self.trace.token_id.values[self.view.example]) if self.prefixes is not None else []
-        left = [i for i in range(len(json.loads(self.stage.frame)['tokens'])) if f'{self.view.example}/{layer}:{i}' not in self.answers]
+        left = [i for i in range(len(json.loads(self.page.frame)['tokens'])) if f'{self.view.example}/{layer}:{i}' not in self.answers]
         while (unread or left) and time.monotonic() < until:
             for worker in (self.latest, self.asking): worker.settle(3600.)
             with self.lock:
@@ -864,7 +864,7 @@ class PonderAnswering(PonderServing):
                 if unread: self.prefixes.after(unread.pop(0))
                 else:
                     left.remove(nearest := min(left, key=lambda i: abs(i-self.view.position)))
-                    self.stage.foreseen = self.answer(nearest, layer)
+                    self.page.foreseen = self.answer(nearest, layer)
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #fd9dcd97
 class PonderExplorer(PonderAnswering, Explorer, ipywidgets.VBox):
@@ -883,10 +883,10 @@ class PonderExplorer(PonderAnswering, Explorer, ipywidgets.VBox):
         PonderAnswering.__init__(self, source, texts, **choices)
         self.controls = ponder_controls(self.trace, self.current, self.texts_offered if self.model is not None else [])
         shown = self.frame()
-        self.key, self.stage = shown['key'], PonderState(frame=frame_json(shown), **{name: shown[name] for name in ('position', 'thought', 'layer', 'color')})
+        self.key, self.page = shown['key'], PonderState(frame=frame_json(shown), **{name: shown[name] for name in ('position', 'thought', 'layer', 'color')})
         self.lock = lock or threading.Lock()
         self.latest, self.asking, self.ahead = LatestWins(self.serve, delay=.35, lock=self.lock), LatestWins(self.serve, delay=0., lock=self.lock), LatestWins(self.serve, delay=0.)
-        ipywidgets.VBox.__init__(self, [*self.controls.values(), PonderStage(state=self.stage, library=plotly_library())], layout=ipywidgets.Layout(overflow='visible'))
+        ipywidgets.VBox.__init__(self, [*self.controls.values(), PonderElement(state=self.page, library=plotly_library())], layout=ipywidgets.Layout(overflow='visible'))
         self.add_class('ll-explorer')
         for name, control in self.controls.items(): control.observe(self.typed if name == 'texts' else self.choose, 'value')
-        self.stage.observe(self.wonder, 'asked')
+        self.page.observe(self.wonder, 'asked')
