@@ -520,7 +520,6 @@ class PrefixCaches:
         cache.batch_repeat_interleave(rows)
         return read, dict(past_key_values=cache)
 
-
 # %% ../../nbs/api/66_explore.pondering.ipynb #9de38835
 COLORS = {'thoughts': 'thoughts', 'chance': 'chance of stopping at once', 'gate': 'gate', 'surprise': "memory's surprise", 'write': "memory's writes", 'nll': 'surprisal'}
 
@@ -712,7 +711,7 @@ class PonderExploration(Portable):
     def set_trace(self, trace:xr.Dataset):
         check_thoughts(trace)
         self.trace, self.atlas, self.answers = trace, PonderAtlas(trace), {}
-        self.prefixes = PrefixCaches(self.model, max(16, trace.sizes['token']//16)) if hasattr(self.model, 'make_cache') else None
+        self.prefixes = PrefixCaches(self.model, max(16, trace.sizes['token']//16)) if hasattr(self.model, 'make_cache') else None    # of a long text, at sixteen places
 
     def frame(self)->dict:
         "Everything on the page, as plain values"
