@@ -4,10 +4,12 @@ import json
 
 import pytest
 import torch
+from numpy.testing import assert_allclose
 from transformers import AutoModelForCausalLM
 
 from latent_lab import hub
 from latent_lab.data.text import tales
+from latent_lab.explore.pondering import PrefixCaches, next_chances, told_to_stop
 from latent_lab.models.contract import check_model
 from latent_lab.models.titans import INNER, RULES, VARIANTS, TitansForCausalLM, opinionated
 
@@ -17,6 +19,21 @@ CHECKS = ['causal', 'cached', 'padding', 'pieces', 'gradients']
 @pytest.mark.parametrize('variant, inner, halting', itertools.product(VARIANTS, INNER, RULES))
 def test_every_variant_thought_and_rule(variant, inner, halting):
     check_model(opinionated(variant=variant, inner=inner, halting=halting, halting_threshold=THRESHOLDS.get(halting, .05)), ['causal', 'cached', 'padding'])
+
+
+@pytest.mark.parametrize('variant, inner, halting', itertools.product(VARIANTS, INNER, RULES))
+def test_a_question_from_a_cache_is_answered_as_from_the_first_token(variant, inner, halting):
+    "Told after each number of thoughts, at borders of chunks, blocks and windows and inside them, and with memories before and after the thoughts (float64)"
+    ids = torch.randint(0, 68, (36,), generator=torch.Generator().manual_seed(0)).numpy()
+    for memories, thinkers in (([0], [0, 1]), ([0, 1], [0])):
+        model = opinionated(variant=variant, inner=inner, halting=halting, halting_threshold=THRESHOLDS.get(halting, .05), memory_layers=memories, reasoning_layers=thinkers).double()
+        pieces = PrefixCaches(model, every=8), PrefixCaches(model, every=5)
+        for token in (7, 8, 12, 35):
+            told = told_to_stop(token, len(thinkers)-1, len(thinkers), range(7))      # 0: as it likes; 6: one more than are allowed
+            want = next_chances(model, ids[:token+1], told)
+            for prefixes in pieces: assert_allclose(next_chances(model, ids[:token+1], told, prefixes=prefixes), want, rtol=0, atol=1e-9)
+            assert abs(want[1:]-want[0]).max() > 1e-4, 'another thought changes nothing, so this says little'
+        assert [len(kept) for kept in pieces[0].kept] == [0, 8, 32]
 
 
 @pytest.mark.parametrize('change', [dict(memory_depth=1), dict(memory_heads=2), dict(persistent_tokens=0), dict(persistent_tokens=0, variant='gate'), dict(memory_layers=[]), dict(reasoning_layers=[]), dict(memory_layers=[0, 1], reasoning_layers=[0, 1]),

@@ -219,7 +219,7 @@ class ReasoningBlock(nn.Module):
         x:Float[Tensor, 'b n d'],       # the stream
         said:Float[Tensor, 'b n d']|None, # by a memory, to each token
         reading:Reading,                # positions, documents, and what is asked for
-        caches:list[WindowLayer]=(),    # one for each thought
+        caches:list[WindowLayer]=(),    # one for each thought, and one of those who have stopped
         stop_after:Int[Tensor, 'b n']|None=None, # thoughts after which a token stops, whatever it thinks; 0: as it likes
     )->tuple[Float[Tensor, 'b n d'], Reasoned]:
         "The stream with what was thought let in, and how it went"
@@ -235,7 +235,7 @@ class TitansCaches(NamedTuple):
     tokens:WindowLayer              # keys of tokens in the window
     said:WindowLayer|None           # keys of what the memory said to them
     memory:MemoryLayer|None         # the memory
-    thoughts:list[WindowLayer]      # keys of thoughts, one for each
+    thoughts:list[WindowLayer]      # keys of thoughts: one for each, and one of those who have stopped
 
     def layers(self)->list:
         "Those that there are"
@@ -299,7 +299,7 @@ class TitansBlock(TitansLayer):
         window = lambda: WindowLayer('sliding', self.window)
         attends = self.reasoning is not None and self.reasoning.thought.gru is None
         said = window() if self.memory is not None and self.variant == 'context' else None
-        return TitansCaches(window(), said, MemoryLayer() if self.memory is not None else None, [window() for _ in range(self.max_thoughts)] if attends else [])
+        return TitansCaches(window(), said, MemoryLayer() if self.memory is not None else None, [window() for _ in range(self.max_thoughts+1)] if attends else [])
 
     def forward(self,
         x:Float[Tensor, 'b n d'],        # the stream
@@ -325,14 +325,15 @@ def apart(
 def stops(
     reading:Reading,   # with `stop_after` among its options, or not
     layers:list[int],  # that think
+    most:int,          # thoughts that a token has by itself
 )->dict[int, Int[Tensor, 'b n']]:
     "For layers that think, after how many thoughts each token is told to stop"
     if (steps := reading.options.get('stop_after')) is None: return {}
     if not layers: raise ValueError('`stop_after` is given, but no layer thinks: `reasoning_layers` is empty')
-    if reading.cache is not None: raise ValueError('`stop_after` is a question about one pass; leave `past_key_values` and `use_cache` out')
     steps, shape = torch.as_tensor(steps, device=reading.input_ids.device), tuple(reading.input_ids.shape)
     if tuple(steps.shape) not in (shape, (*shape, len(layers))): raise ValueError(f'`stop_after` has shape {tuple(steps.shape)}; it must be {shape}, or {(*shape, len(layers))} for each layer that thinks')
     if steps.is_floating_point() or steps.min() < 0: raise ValueError(f'`stop_after` is {steps.dtype} and at least {steps.min():g}; it must be whole numbers of thoughts, and 0 where a token stops as it likes')
+    if reading.cache is not None and steps.max() > most+1: raise ValueError(f'`stop_after` is up to {steps.max()}; a cache has room for one thought more than `max_thoughts`, {most+1}. Read it without a cache')
     return {layer: steps if steps.ndim == 2 else steps[..., i] for i, layer in enumerate(layers)}
 
 def alike(
@@ -436,7 +437,7 @@ class TitansForCausalLM(TitansSites):
     def thoughts(self, reading:Reading)->Thoughts:
         "Logits and, if asked for, what led to them"
         c, reading = self.config, self.look_around(reading)
-        told, mind, x = stops(reading, c.reasoning_layers), max(c.reasoning_layers, default=c.num_hidden_layers-1), self.dropout(self.embedding(reading.input_ids))
+        told, mind, x = stops(reading, c.reasoning_layers, c.max_thoughts), max(c.reasoning_layers, default=c.num_hidden_layers-1), self.dropout(self.embedding(reading.input_ids))
         caches, seen, found = reading.cache.blocks if reading.cache is not None else [None]*len(self.blocks), [], []
         for i, block in enumerate(self.blocks):
             x, *rest = block(x, reading, caches[i], told.get(i))
