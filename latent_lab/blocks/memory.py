@@ -108,8 +108,10 @@ def _sum_writes(writes, amounts):
     "Sums over tokens of what they write; several, with amounts (rows, s, sums), stand side by side: one product makes them all"
     total = {}
     for name, (key, delta) in writes.items():
+        side_by_side = lambda x: (amounts[..., None]*x[:, :, None]).to(x.dtype).flatten(2)       # of the narrower of the two
         if key is None: total[name] = amounts.mT @ delta
-        else: total[name] = _wide((amounts[..., None]*key[:, :, None]).to(key.dtype).flatten(2).mT @ delta).unflatten(1, (-1, key.shape[-1]))
+        elif key.shape[-1] <= delta.shape[-1]: total[name] = _wide(side_by_side(key).mT @ delta).unflatten(1, (-1, key.shape[-1]))
+        else: total[name] = _wide(key.mT @ side_by_side(delta)).unflatten(2, (-1, delta.shape[-1])).transpose(1, 2)
     return [dict(zip(total, part)) for part in zip(*(x.unbind(1) for x in total.values()))]
 
 def _write_sizes(writes):
