@@ -140,7 +140,7 @@ def in_blocks(block):
 
 
 def alone(think, c, grad, counts, way):
-    "As many thoughts about as many rows, each by itself, and nothing decided, picked, weighed or added up: no loop can take less"
+    "As many thoughts about as many rows, each by itself, and nothing decided, picked, weighed or added up: a loop that costs nothing"
     c, grad = c.detach().flatten(0, 1), grad.flatten(0, 1)
     for rows in counts:
         h, read = (c[:rows].detach().requires_grad_(way == 'both') for _ in range(2))
