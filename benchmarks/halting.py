@@ -228,9 +228,9 @@ def timed(kind, width, tokens, args, dtype):
     ways = dict(forward=lambda run: lambda: forward(run), both=lambda run: lambda: both_ways(run, *given))
     print(f"{kind} d={width} {tokens} tokens, mean {row['mean_thoughts']} of {MOST} thoughts", flush=True)
     for way, made in ways.items():
-        steps = {name: made(run) for name, run in runs.items()}
-        if args.attempts: steps['thoughts alone'] = partial(alone, think, c, grad, counts, way)
-        ms, least, *spent = medians(steps, args.device, args.rounds)
+        calls = {name: made(run) for name, run in runs.items()}
+        if args.attempts: calls['thoughts alone'] = partial(alone, think, c, grad, counts, way)
+        ms, least, *spent = medians(calls, args.device, args.rounds)
         row[way] = compared(ms, least) | (dict(processor=compared(*spent)) if args.device == 'cpu' else {})
         told = lambda times: '  '.join(f"{k} {t:.2f} ms" + ('' if k == 'plain' else f" (x{times['plain']/t:.2f})") for k, t in times.items())
         print(f'  {way:<8}', told(ms), *([f"\n  {'spent':<8} {told(spent[0])}"] if args.device == 'cpu' else []), flush=True)
@@ -280,6 +280,7 @@ def main():
     parser.add_argument('--attempts', action='store_true', help='on a CPU, also what was tried to be faster, and the thoughts alone')
     parser.add_argument('--out', help='JSON file (default: results/halting_{cpu,cuda}.json beside this script)')
     args = parser.parse_args()
+    if args.attempts and args.device != 'cpu': parser.error('`--attempts` is for `--device cpu`')
     dtype = getattr(torch, args.dtype or ('float32' if args.device == 'cpu' else 'bfloat16'))
     out = args.out or os.path.join(os.path.dirname(os.path.abspath(__file__)), 'results', f'halting_{args.device}.json')
     if args.threads: torch.set_num_threads(args.threads)
