@@ -2,12 +2,14 @@
 
     python benchmarks/halting.py --device cpu
     python benchmarks/halting.py --device cuda
+    python benchmarks/halting.py --device cpu --attempts --thoughts mlp --tokens 8192
 
 Tokens stop after 2.5 of at most 8 thoughts in the mean, told by a learned head whose bias is found beforehand. The plain loop is what one would write first: every
 thought for every token, and `torch.where` keeps those that have stopped. Beside it stand the loops of `ponder`: compact (rows that have stopped are left out), dense,
 and on a GPU dense and compiled, with and without CUDA graphs. A thought is h + MLP(LN(h)), two linear layers, or a GRU that reads the token. Every round times each contender in turn;
 figures are medians, forward alone (without a graph, as in generation) and forward with backward, with gradients for the tokens and for all weights. On a GPU calls follow each other without waiting, up to ten in 20 ms.
-On a CPU the process keeps the memory that it frees (mallopt), for all contenders alike: where giving it back and asking again is slow, nothing else is measured. Relative errors are against the plain loop in float64.
+On a CPU the process keeps the memory that it frees (mallopt), for all contenders alike: where giving it back and asking again is slow, nothing else is measured. There the time that the processor spent is told beside the time that passed: others who use the machine
+make the second longer, and that of the longest call most. `--attempts` adds what was tried to be faster still, and the thoughts alone, without a loop around them. Relative errors are against the plain loop in float64.
 """
 import argparse
 import ctypes
@@ -17,6 +19,7 @@ import platform
 import statistics
 import sys
 import time
+from functools import partial
 
 import torch
 from torch import nn
@@ -73,9 +76,84 @@ def compiled(mode):
     return fresh
 
 
-def contestants(device):
+class Share(torch.autograd.Function):
+    "A state times its weight, and the rows that go on; both gradients are added in place"
+    @staticmethod
+    def forward(ctx, new, w, on):
+        ctx.save_for_backward(new, w, on)
+        return w[:, None]*new, new.index_select(0, on)
+
+    @staticmethod
+    def backward(ctx, said, state):
+        new, w, on = ctx.saved_tensors
+        return (w[:, None]*said).index_add_(0, on, state), (said*new).sum(-1), None
+
+
+def join(parts):
+    "One after the other; one alone is not copied"
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def thoughts(think, c, rule, rows, state, total, numbers, record):
+    "Some thoughts about some rows: what they said, and who goes on"
+    said = []
+    for k in numbers:
+        if not len(rows): break
+        new = think(state, c if len(rows) == len(c) else c.index_select(0, rows) if think.kind == 'gru' else None)
+        p = rule.chance(new, state, 1-total, k)
+        stops = total+p >= 1-rule.epsilon if k < rule.max_steps else torch.ones_like(rows, dtype=torch.bool)
+        w, on = torch.where(stops, 1-total, p), (~stops).nonzero().flatten()
+        part, state = Share.apply(new, w, on)
+        said.append((part, on)), record.append((k, rows, w))
+        rows, total = rows[on], (total+p)[on]
+    return said, rows, state, total
+
+
+def gathered(said, later):
+    "The mean of the states, from the last thought back"
+    for part, on in reversed(said): later = part.index_add_(0, on, later)
+    return later
+
+
+def attempt(block=None, first=2):
+    "Fewer passes over memory around a thought; with `block` the first thoughts go block by block, so that states stay in the cache, and the few that think on go together"
+    def run(think, c, rule):
+        flat, record = c.flatten(0, 1), []
+        none = flat.new_zeros(len(flat))
+        blocks = [thoughts(think, flat, rule, rows, state, none[rows], range(1, first+1), record)
+                  for rows, state in zip(torch.arange(len(flat)).split(block or len(flat)), flat.split(block or len(flat)))]
+        said, rows, state, total = zip(*blocks)
+        rest = thoughts(think, flat, rule, join(rows), join(state), join(total), range(first+1, rule.max_steps+1), record)[0]
+        later = gathered(rest, flat[:0]).split([len(r) for r in rows])
+        out, steps, remainder = join([gathered(*pair) for pair in zip(said, later)]), torch.zeros_like(none), none
+        for k, rows, w in record: steps, remainder = steps.index_fill(0, rows, k), remainder.index_copy(0, rows, w)
+        return tuple(x.unflatten(0, c.shape[:2]) for x in (out, steps, remainder))
+    return run
+
+
+def in_blocks(block):
+    "The compact loop of `ponder` for one block of tokens after the other, each through all of its thoughts"
+    def run(think, c, rule):
+        found = zip(*[halting('compact')(think, part[None], rule) for part in c.flatten(0, 1).split(block)])
+        return tuple(torch.cat(x, 1).unflatten(1, c.shape[:2])[0] for x in found)
+    return run
+
+
+def alone(think, c, grad, counts, way):
+    "As many thoughts about as many rows, each by itself, and nothing decided, picked, weighed or added up: a loop that costs nothing"
+    c, grad = c.detach().flatten(0, 1), grad.flatten(0, 1)
+    for rows in counts:
+        h, read = (c[:rows].detach().requires_grad_(way == 'both') for _ in range(2))
+        with torch.set_grad_enabled(way == 'both'): new = think(h, read)
+        if way == 'both': torch.autograd.grad(new, [h, read, *think.parameters()], grad[:rows], allow_unused=True)
+
+
+ATTEMPTS = {'fewer passes': attempt()} | {f'fewer passes, blocks of {n:,}': attempt(n) for n in (1024, 2048)} | {f'compact, blocks of {n:,}': in_blocks(n) for n in (512, 2048)}
+
+
+def contestants(device, attempts=False):
     "Functions of a thought, the tokens and a rule, by name"
-    runs = {'plain': plain, 'compact': halting('compact'), 'dense': halting('dense')}
+    runs = {'plain': plain, 'compact': halting('compact'), 'dense': halting('dense'), **(ATTEMPTS if attempts else {})}
     if device == 'cuda': runs |= {'dense, compiled': compiled(None), 'dense, compiled, CUDA graphs': compiled('reduce-overhead')}
     return runs
 
@@ -117,22 +195,32 @@ def milliseconds(step, device, calls=1):
 
 
 def medians(steps, device, rounds):
-    "Median and least milliseconds of each contender, timed in turn"
-    calls, times = {}, {name: [] for name in steps}
+    "Median and least milliseconds of each contender, timed in turn, and those that the processor spent"
+    calls, times, spent = {}, {name: [] for name in steps}, {name: [] for name in steps}
     for name, step in steps.items():
         for _ in range(4 if device == 'cuda' else 2): took = milliseconds(step, device)
         calls[name] = 1 if device == 'cpu' else max(1, min(10, int(20/took)))
     for _ in range(rounds):
-        for name, step in steps.items(): times[name].append(milliseconds(step, device, calls[name]))
-    return tuple({name: pick(found) for name, found in times.items()} for pick in (statistics.median, min))
+        for name, step in steps.items():
+            before = time.process_time()
+            times[name].append(milliseconds(step, device, calls[name]))
+            spent[name].append(1e3*(time.process_time()-before)/calls[name])
+    return [{name: pick(values) for name, values in found.items()} for found in (times, spent) for pick in (statistics.median, min)]
+
+
+def compared(ms, least):
+    "Times, and ratios of medians"
+    digits = lambda times: {name: round(t, 4) for name, t in times.items()}
+    return dict(ms=digits(ms), least_ms=digits(least), times_as_fast_as_plain={name: round(ms['plain']/t, 2) for name, t in ms.items() if name != 'plain'})
 
 
 def timed(kind, width, tokens, args, dtype):
     "One row for a thought and a number of tokens: times and ratios, forward and with backward"
     given = setting(kind, width, tokens, args.device, dtype)
     think, c, rule, grad = given
-    runs = contestants(args.device)
+    runs = contestants(args.device, args.attempts)
     with torch.no_grad(): steps = plain(think, c, rule)[1].long()
+    counts = [(steps >= k).sum().item() for k in range(1, MOST+1)]
     row = dict(thought=kind, d=width, tokens=tokens, dtype=str(dtype).removeprefix('torch.'), mean_thoughts=round(steps.float().mean().item(), 3),
                tokens_by_thoughts=steps.flatten().bincount(minlength=MOST+1)[1:].tolist(), forward={}, both={})
     def forward(run):
@@ -140,9 +228,12 @@ def timed(kind, width, tokens, args, dtype):
     ways = dict(forward=lambda run: lambda: forward(run), both=lambda run: lambda: both_ways(run, *given))
     print(f"{kind} d={width} {tokens} tokens, mean {row['mean_thoughts']} of {MOST} thoughts", flush=True)
     for way, made in ways.items():
-        ms, least = medians({name: made(run) for name, run in runs.items()}, args.device, args.rounds)
-        row[way] = dict(ms={k: round(t, 4) for k, t in ms.items()}, least_ms={k: round(t, 4) for k, t in least.items()}, times_as_fast_as_plain={k: round(ms['plain']/t, 2) for k, t in ms.items() if k != 'plain'})
-        print(f'  {way:<8}', '  '.join(f"{k} {t:.2f} ms" + ('' if k == 'plain' else f" (x{ms['plain']/t:.2f})") for k, t in ms.items()), flush=True)
+        calls = {name: made(run) for name, run in runs.items()}
+        if args.attempts: calls['thoughts alone'] = partial(alone, think, c, grad, counts, way)
+        ms, least, *spent = medians(calls, args.device, args.rounds)
+        row[way] = compared(ms, least) | (dict(processor=compared(*spent)) if args.device == 'cpu' else {})
+        told = lambda times: '  '.join(f"{k} {t:.2f} ms" + ('' if k == 'plain' else f" (x{times['plain']/t:.2f})") for k, t in times.items())
+        print(f'  {way:<8}', told(ms), *([f"\n  {'spent':<8} {told(spent[0])}"] if args.device == 'cpu' else []), flush=True)
     return row
 
 
@@ -150,7 +241,7 @@ def errors(kind, width, args, tokens=2048):
     "Largest relative error of the answers and the gradients of each contender in float32, and tokens that think another number of times"
     think, c, rule, grad = setting(kind, width, tokens, args.device, torch.float32)
     torch.backends.cuda.matmul.allow_tf32 = False
-    found = {name: [x.detach().double().clone() for x in both_ways(run, think, c, rule, grad)] for name, run in contestants(args.device).items()}
+    found = {name: [x.detach().double().clone() for x in both_ways(run, think, c, rule, grad)] for name, run in contestants(args.device, args.attempts).items()}
     c = c.detach().double().requires_grad_()
     exact = both_ways(plain, think.double(), c, rule.double(), grad.double())
     rows = {}
@@ -186,8 +277,10 @@ def main():
     parser.add_argument('--thoughts', nargs='+', choices=['mlp', 'gru'], default=['mlp', 'gru'], help='what a thought is (default: both)')
     parser.add_argument('--dtype', choices=['float32', 'bfloat16'], help='default: float32 on a CPU, bfloat16 on a GPU')
     parser.add_argument('--threads', type=int, help='threads on a CPU; one where the other cores are busy (default: as many as cores)')
+    parser.add_argument('--attempts', action='store_true', help='on a CPU, also what was tried to be faster, and the thoughts alone')
     parser.add_argument('--out', help='JSON file (default: results/halting_{cpu,cuda}.json beside this script)')
     args = parser.parse_args()
+    if args.attempts and args.device != 'cpu': parser.error('`--attempts` is for `--device cpu`')
     dtype = getattr(torch, args.dtype or ('float32' if args.device == 'cpu' else 'bfloat16'))
     out = args.out or os.path.join(os.path.dirname(os.path.abspath(__file__)), 'results', f'halting_{args.device}.json')
     if args.threads: torch.set_num_threads(args.threads)

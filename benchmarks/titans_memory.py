@@ -11,13 +11,13 @@ import argparse
 import json
 import statistics
 import sys
-import time
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from halting import hardware
+from titans_model import once
 from titans_pytorch import NeuralMemory as PeerMemory
 
 from latent_lab.blocks.memory import NeuralMemory
@@ -33,6 +33,8 @@ def parse():
     parser.add_argument('--width', type=int, default=384)
     parser.add_argument('--chunk', type=int, default=4, help='tokens that write together')
     parser.add_argument('--block', type=int, default=128, help='tokens measured against the same weights')
+    parser.add_argument('--heads', type=int, default=1, help='memories side by side, which share the width')
+    parser.add_argument('--span', type=int, help='blocks that go by until weights are made (default: as suits the device)')
     parser.add_argument('--rows', type=int, default=8)
     parser.add_argument('--tokens', type=int, default=1024)
     parser.add_argument('--rounds', type=int, default=11, help='timed rounds')
@@ -46,13 +48,15 @@ def parse():
 def twins(args, dtype):
     "Ours and the peer, with the same options and weights, and pairs of parameters"
     torch.manual_seed(0)
-    ours = NeuralMemory(args.width, chunk_size=args.chunk, block_size=args.block, form='dual').to(args.device, dtype)
-    peer = PeerMemory(args.width, chunk_size=args.chunk, batch_size=args.block, default_step_transform_max_lr=ours.max_rate).to(args.device, dtype)
+    ours = NeuralMemory(args.width, heads=args.heads, chunk_size=args.chunk, block_size=args.block, form='dual', span=args.span).to(args.device, dtype)
+    peer = PeerMemory(args.width, heads=args.heads, dim_head=args.width//args.heads, chunk_size=args.chunk, batch_size=args.block, default_step_transform_max_lr=ours.max_rate).to(args.device, dtype)
+    for p in peer.memory_model_parameters: p.data = p.data.clone()   # one for each head, not one seen by all
     pairs = [(ours.read_norm.weight, peer.retrieve_norm.weight), (ours.write_norm.weight, peer.store_norm.weight)]
     pairs += [(ours.to_query.weight, peer.to_queries.weight), (ours.to_key.weight, peer.to_keys.weight), (ours.to_value.weight, peer.to_values.weight)]
     pairs += [(ours.initial[WEIGHTS[name]], p) for name, p in zip(peer.memory_model_parameter_names, peer.memory_model_parameters, strict=True)]
     for name, theirs in (('rate', peer.to_adaptive_step), ('momentum', peer.to_momentum), ('forget', peer.to_decay_factor)):
         pairs += [(ours.to_rates[name].weight, theirs[0].weight), (ours.to_rates[name].bias, theirs[0].bias)]
+    if args.heads > 1: pairs += [(ours.gate.weight, peer.retrieve_gate[0].weight), (ours.combine.weight, peer.combine_heads.weight)]
     with torch.no_grad():
         for a, b in pairs:
             if a.abs().max() == 0: a.normal_(std=.01)                # rates that differ from token to token
@@ -104,23 +108,6 @@ def contenders(args, mode):
     return makers
 
 
-def once(run, device):
-    "Milliseconds and peak megabytes of one call"
-    if device == 'cpu':
-        start = time.perf_counter()
-        run()
-        return 1e3*(time.perf_counter()-start), None
-    torch.cuda.synchronize()
-    held = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    run()
-    end.record()
-    torch.cuda.synchronize()
-    return start.elapsed_time(end), (torch.cuda.max_memory_allocated()-held)/2**20
-
-
 def measure(args, mode):
     "A row for each contender; a failure is a row too"
     torch.backends.cuda.matmul.allow_tf32 = mode == 'tf32'
@@ -170,7 +157,7 @@ def main():
         for name, row in timings[mode].items():
             print(f'{mode} {name:<16}', row.get('error') or ' '.join(f'{key} {value:,}' for key, value in row.items() if value is not None), flush=True)
     given = [word for k, word in enumerate(sys.argv[1:]) if word != '--out' and sys.argv[k] != '--out']
-    shape = {name: getattr(args, name) for name in ('width', 'chunk', 'block', 'rows', 'tokens', 'rounds')}
+    shape = {name: getattr(args, name) for name in ('width', 'heads', 'chunk', 'block', 'span', 'rows', 'tokens', 'rounds')}
     report = dict(command=' '.join(['python benchmarks/titans_memory.py', *given]), hardware=hardware(args.device) | dict(titans_pytorch=version('titans-pytorch')), what=__doc__.strip().splitlines()[0], shape=shape, timings=timings, float64=checked)
     out = args.out or RESULTS/f"titans_memory_{'gpu' if args.device == 'cuda' else 'cpu'}.json"
     out.write_text(json.dumps(report, indent=1))

@@ -31,9 +31,10 @@ def titans(recipe, options, seed=0, **settings):
     return command(recipe, seed, **{name.replace('.', '__'): value for name, value in settings.items()})
 
 def tasks(options):
-    "Each task with thoughts that end by themselves, and with as many as there may be"
-    kinds = dict(act={}, fixed=dict(model__halting='fixed'))
-    return {f'tasks/{task}/{kind}/seed{seed}': titans('titans-tasks', options, seed, data__task=task, data__steps=options.task_steps, **change) for task in ('addition', 'listops', 'maze') for kind, change in kinds.items() for seed in seeds(options)}
+    "Each task with thoughts that end by themselves, and with as many as there may be; two layers without a memory where more would leave nothing to think about"
+    kinds, small = dict(act=dict(model__ponder_weight=.003), fixed=dict(model__halting='fixed')), dict(model__num_hidden_layers=2, model__memory_layers=[])
+    setting = dict(addition=small | dict(model__reasoning_layers=[0]), listops={}, maze=dict(data__options=dict(size=5, difficulty=[1, 2, 3, 4, 5, 6])), hops=small | dict(training__learning_rate=1e-3))
+    return {f'tasks/{task}/{kind}/seed{seed}': titans('titans-tasks', options, seed, data__task=task, data__steps=options.task_steps, **setting[task], **change) for task in setting for kind, change in kinds.items() for seed in seeds(options)}
 
 def chat(options):
     "Conversations with one part left out at a time, all equal in parameters"
@@ -114,7 +115,7 @@ def main():
     parser.add_argument('--chats', default='chats.jsonl', help='a file of conversations')
     parser.add_argument('--sources', default='sources.json', help='a file with the setting data.sources')
     parser.add_argument('--tokenizer', default='', help='of the big run: a folder or a Hub id (default: one of 16,000 pieces learnt from the conversations, with GPT-2\'s number of rows in the embedding)')
-    for suite, steps in dict(task=2500, chat=1000, tiny=2500, big=300).items(): parser.add_argument(f'--{suite}-steps', type=int, default=steps, help=f'of a run (default: {steps}){"; a multiple of 500" if suite in ("chat", "tiny") else ""}')
+    for suite, steps in dict(task=4000, chat=1000, tiny=2500, big=300).items(): parser.add_argument(f'--{suite}-steps', type=int, default=steps, help=f'of a run (default: {steps}){"; a multiple of 500" if suite in ("chat", "tiny") else ""}')
     parser.add_argument('--tiny-seeds', type=int, default=1)
     parser.add_argument('--gpus', nargs='+', default=['0'])
     parser.add_argument('--per-gpu', type=int, default=5, help='runs at once on each GPU')

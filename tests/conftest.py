@@ -138,9 +138,9 @@ def run_all(page):
     page.get_by_role('menuitem', name=re.compile('^Run All Cells')).click()
 
 
-def ring(stage):
+def ring(element):
     "Where the ring is on the map, as plotly has it"
-    return stage.locator('.ll-plot').evaluate('plot => { const t = plot._fullData?.at(-1); return t ? [t.x[0], t.y[0]] : null }')
+    return element.locator('.ll-plot').evaluate('plot => { const t = plot._fullData?.at(-1); return t ? [t.x[0], t.y[0]] : null }')
 
 
 def expect_change(read, before, what):
@@ -157,9 +157,9 @@ def errors_of_ours(page):
     return [e for e in page.errors if re.search(r'plotly|anywidget|widget|ll-|trajectory', e, re.I) and 'Failed to initialize model' not in e]
 
 
-def drawn(stage):
-    "The stage of an explorer, once it is drawn"
+def drawn(element):
+    "The element of an explorer, once it is drawn"
     from playwright.sync_api import expect
-    expect(stage.locator('.ll-plot .main-svg').first).to_be_visible(timeout=patience)
-    expect_change(lambda: ring(stage), None, 'the figure')
-    return stage
+    expect(element.locator('.ll-plot .main-svg').first).to_be_visible(timeout=patience)
+    expect_change(lambda: ring(element), None, 'the figure')
+    return element

@@ -29,7 +29,7 @@ def busy(lab):
     (lab[1]/'stop').touch()
 
 
-def ready(page, which=0): return drawn(page.locator('.ll-stage').nth(which))
+def ready(page, which=0): return drawn(page.locator('.ll-page').nth(which))
 
 
 # ---- what a reader does
@@ -38,24 +38,24 @@ def test_lab_notebook(lab, browser):
     with watched(browser) as page:
         open_notebook(page, lab, 'trajectories.ipynb')
         run_all(page)
-        stage = ready(page)
-        slider, count = stage.get_by_role('slider', name='Token'), stage.locator('.ll-count')
+        element = ready(page)
+        slider, count = element.get_by_role('slider', name='Token'), element.locator('.ll-count')
 
         # by keyboard: arrows, Home, End move token, ring and sentence together
-        start = ring(stage)
+        start = ring(element)
         slider.focus()
         page.keyboard.press('ArrowRight')
         expect(count).to_have_text(re.compile('^1 /'))
-        second = expect_change(lambda: ring(stage), start, 'the ring')
+        second = expect_change(lambda: ring(element), start, 'the ring')
         page.keyboard.press('End')
         expect(count).to_have_text(re.compile(r'^(\d+) / \1$'))
-        expect(stage.locator('.ll-said')).to_contain_text('at 95')
-        expect_change(lambda: ring(stage), second, 'the ring')
+        expect(element.locator('.ll-said')).to_contain_text('at 95')
+        expect_change(lambda: ring(element), second, 'the ring')
         page.keyboard.press('Home')
         expect(count).to_have_text(re.compile('^0 /'))
 
         # by mouse: a token of the text, then the slider itself
-        stage.locator('.ll-token').nth(40).click()
+        element.locator('.ll-token').nth(40).click()
         expect(count).to_have_text(re.compile('^40 /'))
         box = slider.bounding_box()
         page.mouse.click(box['x']+.75*box['width'], box['y']+box['height']/2)
@@ -65,10 +65,10 @@ def test_lab_notebook(lab, browser):
         slider.focus()
         page.keyboard.press('Home')
         page.keyboard.press('Tab')
-        text, focused = stage.get_by_role('listbox'), stage.locator('.ll-token:focus')
+        text, focused = element.get_by_role('listbox'), element.locator('.ll-token:focus')
         expect(text).to_have_attribute('aria-label', re.compile('arrows walk'))
         expect(focused).to_have_attribute('data-index', '0')
-        before = ring(stage)
+        before = ring(element)
         for _ in range(3): page.keyboard.press('ArrowRight')
         page.keyboard.press('ArrowLeft')
         expect(focused).to_have_attribute('data-index', '2')
@@ -76,7 +76,7 @@ def test_lab_notebook(lab, browser):
         expect(count).to_have_text(re.compile('^0 /'))
         page.keyboard.press('Enter')
         expect(count).to_have_text(re.compile('^2 /'))
-        expect_change(lambda: ring(stage), before, 'the ring')
+        expect_change(lambda: ring(element), before, 'the ring')
         expect(text.get_by_role('option', selected=True)).to_have_attribute('data-index', '2')
         line = lambda: focused.evaluate('token => token.offsetTop')
         first = line()
@@ -99,7 +99,7 @@ def test_lab_notebook(lab, browser):
         expect(focused).to_have_attribute('data-index', '95')
 
         # a control by mouse: another colour; the position stays
-        figure = lambda: stage.locator('.ll-plot').evaluate('plot => plot.data.map(t => t.name).join("|")')
+        figure = lambda: element.locator('.ll-plot').evaluate('plot => plot.data.map(t => t.name).join("|")')
         before, here = figure(), count.inner_text()
         page.get_by_label('Colour by').first.select_option('phase')
         expect_change(figure, before, 'the colours')
@@ -115,8 +115,8 @@ def test_lab_notebook(lab, browser):
         # a control by keyboard: three dimensions, then another example
         page.get_by_role('button', name='3-D').first.focus()
         page.keyboard.press('Enter')
-        expect_change(lambda: stage.locator('.ll-plot').evaluate('plot => plot.data[0].type'), 'scatter', 'the dimensions')
-        title = lambda: stage.locator('.ll-plot').evaluate('plot => plot.layout.title.text')
+        expect_change(lambda: element.locator('.ll-plot').evaluate('plot => plot.data[0].type'), 'scatter', 'the dimensions')
+        title = lambda: element.locator('.ll-plot').evaluate('plot => plot.layout.title.text')
         before = title()
         page.get_by_label('Example').first.focus()
         page.keyboard.press('ArrowDown')
@@ -132,8 +132,8 @@ def test_lab_notebook(lab, browser):
         expect(live.locator('.ll-token')).to_have_count(7)
 
         # the table says the same
-        stage.get_by_text('As a table').click()
-        expect(stage.locator('.ll-scroll tbody tr')).to_have_count(96)
+        element.get_by_text('As a table').click()
+        expect(element.locator('.ll-scroll tbody tr')).to_have_count(96)
         assert not errors_of_ours(page), page.errors
 
 
@@ -142,16 +142,16 @@ def test_busy_kernel(busy, browser):
     with watched(browser) as page:
         open_notebook(page, busy, 'busy.ipynb')
         run_all(page)
-        stage = ready(page)
+        element = ready(page)
         expect_change(lambda: (busy[1]/'started').exists(), False, 'the busy cell')
-        slider, count = stage.get_by_role('slider', name='Token'), stage.locator('.ll-count')
-        before = ring(stage)
+        slider, count = element.get_by_role('slider', name='Token'), element.locator('.ll-count')
+        before = ring(element)
         slider.focus()
         page.keyboard.press('End')
         expect(count).to_have_text('95 / 95', timeout=1000)
-        expect_change(lambda: ring(stage), before, 'the ring')
+        expect_change(lambda: ring(element), before, 'the ring')
         expect(page.locator('.jp-StatusBar-TextItem', has_text='| Busy').first).to_be_visible()   # the cell has been running all along
-        names = lambda: stage.locator('.ll-plot').evaluate('plot => plot.data.map(t => t.name).join("|")')
+        names = lambda: element.locator('.ll-plot').evaluate('plot => plot.data.map(t => t.name).join("|")')
         before = names()
         page.get_by_label('Colour by').select_option('confidence')
         page.get_by_label('Colour by').select_option('phase')
@@ -167,22 +167,22 @@ def test_snapshot(tmp_path, browser):
     file = TrajectoryExplorer(trace, color='confidence').snapshot(tmp_path/'thought.html')
     with watched(browser) as page:
         page.goto(file.as_uri())
-        stage = ready(page)
-        slider = stage.get_by_role('slider', name='Token')
-        before = ring(stage)
+        element = ready(page)
+        slider = element.get_by_role('slider', name='Token')
+        before = ring(element)
         slider.focus()
         for _ in range(3): page.keyboard.press('ArrowRight')
-        expect(stage.locator('.ll-said')).to_contain_text('</script><img')
-        expect_change(lambda: ring(stage), before, 'the ring')
+        expect(element.locator('.ll-said')).to_contain_text('</script><img')
+        expect_change(lambda: ring(element), before, 'the ring')
         box = slider.bounding_box()
         page.mouse.click(box['x']+box['width']/2, box['y']+box['height']/2)
-        expect(stage.locator('.ll-count')).to_have_text(re.compile('^(19|20) / 39'))
+        expect(element.locator('.ll-count')).to_have_text(re.compile('^(19|20) / 39'))
         page.keyboard.press('Tab')
         page.keyboard.press('Home')
         page.keyboard.press('Enter')
-        expect(stage.locator('.ll-count')).to_have_text('0 / 39')
-        stage.get_by_role('button', name='Play').click()
-        expect(stage.locator('.ll-count')).to_have_text('39 / 39')
+        expect(element.locator('.ll-count')).to_have_text('0 / 39')
+        element.get_by_role('button', name='Play').click()
+        expect(element.locator('.ll-count')).to_have_text('39 / 39')
         assert not page.failed and not page.errors, (page.failed, page.errors)
         assert all(url.startswith(('file:', 'data:', 'blob:')) for url in page.asked), page.asked
-        assert page.locator('.ll-stage img').count() == 0
+        assert page.locator('.ll-page img').count() == 0

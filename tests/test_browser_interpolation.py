@@ -24,16 +24,16 @@ def ways(lab):
 def ready(page, which=0): return drawn(page.locator('.ll-way').nth(which))
 
 
-def ring_pixel(stage):
+def ring_pixel(element):
     "Where the ring is on the screen"
-    return stage.locator('.ll-plot').evaluate('''plot => { const t = plot._fullData.at(-1), { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
+    return element.locator('.ll-plot').evaluate('''plot => { const t = plot._fullData.at(-1), { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
         return [box.left + xaxis._offset + xaxis.d2p(t.x[0]), box.top + yaxis._offset + yaxis.d2p(t.y[0])] }''')
 
 
-def seconds_to_sentence(stage, alpha):
+def seconds_to_sentence(element, alpha):
     "How long the page takes from a move of the slider to the sentence on the screen"
-    return stage.evaluate('''async (stage, alpha) => {
-        const slider = stage.querySelector(".ll-slide"), sentence = stage.querySelector(".ll-sentence"), before = sentence.textContent, start = performance.now();
+    return element.evaluate('''async (element, alpha) => {
+        const slider = element.querySelector(".ll-slide"), sentence = element.querySelector(".ll-sentence"), before = sentence.textContent, start = performance.now();
         slider.value = alpha;
         slider.dispatchEvent(new Event("input", { bubbles: true }));
         while (sentence.textContent === before && performance.now() - start < 5000) await new Promise(requestAnimationFrame);
@@ -41,7 +41,7 @@ def seconds_to_sentence(stage, alpha):
         return (performance.now() - start) / 1000 }''', alpha)
 
 
-def rows(stage): return stage.locator('.ll-table tbody').first.locator('tr')
+def rows(element): return element.locator('.ll-table tbody').first.locator('tr')
 
 
 # ---- what a reader does
@@ -50,21 +50,21 @@ def test_by_keyboard(ways, browser):
     with watched(browser) as page:
         open_notebook(page, ways, 'words.ipynb')
         run_all(page)
-        stage = ready(page)
-        slider, count, sentence, facts = stage.get_by_role('slider'), stage.locator('.ll-count'), stage.locator('.ll-sentence'), stage.locator('.ll-facts')
+        element = ready(page)
+        slider, count, sentence, facts = element.get_by_role('slider'), element.locator('.ll-count'), element.locator('.ll-sentence'), element.locator('.ll-facts')
         expect(sentence).to_have_text(mouse)
-        expect(rows(stage)).to_have_count(11)
+        expect(rows(element)).to_have_count(11)
 
         # arrows go from reading to reading, Page Up to the next change, Home and End to the ends
-        start = ring(stage)
+        start = ring(element)
         slider.focus()
         page.keyboard.press('ArrowRight')
         expect(count).to_have_text('α 0.10')
         expect(sentence).to_have_text(mouse)
-        expect_change(lambda: ring(stage), start, 'the ring')
+        expect_change(lambda: ring(element), start, 'the ring')
         page.keyboard.press('PageUp')
         expect(sentence).to_have_text('The small cat sleeps at home.')
-        expect(stage.locator('tr.ll-now')).to_contain_text('0.20')
+        expect(element.locator('tr.ll-now')).to_contain_text('0.20')
         page.keyboard.press('End')
         expect(sentence).to_have_text(wolf)
         page.keyboard.press('Home')
@@ -73,22 +73,22 @@ def test_by_keyboard(ways, browser):
         # a small step is between two readings: the nearest is shown, then it is read
         for _ in range(3): page.keyboard.press('Shift+ArrowRight')
         expect(count).to_have_text('α 0.03')
-        expect(rows(stage)).to_have_count(12)
+        expect(rows(element)).to_have_count(12)
         expect(facts).not_to_contain_text('nearest')
 
         # the table: one row is in the tab order, arrows lead to the others
-        stage.locator('tr.ll-now .ll-go').focus()
+        element.locator('tr.ll-now .ll-go').focus()
         page.keyboard.press('ArrowDown')
         expect(count).to_have_text('α 0.10')
         page.keyboard.press('ArrowDown')
         expect(sentence).to_have_text('The small cat sleeps at home.')
 
         # the map: push the ring, read there, go back
-        stage.locator('.ll-plot').focus()
+        element.locator('.ll-plot').focus()
         for _ in range(6): page.keyboard.press('ArrowLeft')
         expect(facts).to_contain_text('off the way')
         page.keyboard.press('Enter')
-        expect(stage.locator('.ll-pushed tr')).to_have_count(1)
+        expect(element.locator('.ll-pushed tr')).to_have_count(1)
         expect(facts).to_contain_text('pushed off the way at 0.20')
         page.keyboard.press('Escape')
         expect(facts).not_to_contain_text('off the way')
@@ -96,10 +96,10 @@ def test_by_keyboard(ways, browser):
         # controls by keyboard
         page.get_by_role('button', name='straight', exact=True).focus()
         page.keyboard.press('Enter')
-        expect(stage.locator('.ll-pushed')).to_have_count(0)                    # another way, nothing is pushed yet
+        expect(element.locator('.ll-pushed')).to_have_count(0)                    # another way, nothing is pushed yet
         page.get_by_role('button', name='Find every change').focus()
         page.keyboard.press('Enter')
-        expect_change(lambda: rows(stage).count() > 20, False, 'the table')
+        expect_change(lambda: rows(element).count() > 20, False, 'the table')
         assert not errors_of_ours(page), page.errors
 
 
@@ -107,48 +107,48 @@ def test_by_mouse_and_mistakes(ways, browser):
     with watched(browser) as page:
         open_notebook(page, ways, 'words.ipynb')
         run_all(page)
-        stage = ready(page)
-        slider, sentence, facts = stage.get_by_role('slider'), stage.locator('.ll-sentence'), stage.locator('.ll-facts')
+        element = ready(page)
+        slider, sentence, facts = element.get_by_role('slider'), element.locator('.ll-sentence'), element.locator('.ll-facts')
         box = slider.bounding_box()
         page.mouse.click(box['x']+.5*box['width'], box['y']+box['height']/2)
-        expect(stage.locator('.ll-count')).to_have_text('α 0.50')               # a reading attracts what comes near it
-        rows(stage).nth(7).click()
-        expect(stage.locator('.ll-count')).to_have_text('α 0.70')
+        expect(element.locator('.ll-count')).to_have_text('α 0.50')               # a reading attracts what comes near it
+        rows(element).nth(7).click()
+        expect(element.locator('.ll-count')).to_have_text('α 0.70')
 
         # drag the ring off the way, and let go
-        stage.locator('.ll-plot').scroll_into_view_if_needed()
-        x, y = ring_pixel(stage)
+        element.locator('.ll-plot').scroll_into_view_if_needed()
+        x, y = ring_pixel(element)
         page.mouse.move(x, y)
         page.mouse.down()
         page.mouse.move(x-60, y+40, steps=5)
         expect(facts).to_contain_text('let go')
         page.mouse.up()
-        expect(stage.locator('.ll-pushed tr')).to_have_count(1)
+        expect(element.locator('.ll-pushed tr')).to_have_count(1)
         expect(facts).to_contain_text('in length')
 
         # two new texts: a whole ribbon
         first, second = page.get_by_label('A', exact=True), page.get_by_label('B', exact=True)
         first.fill('The old dog waits in town.')
         second.fill('The small bear jumps far away.')
-        expect(rows(stage).last).to_contain_text('jumps')
-        expect(rows(stage)).to_have_count(11)
-        rows(stage).first.click()
+        expect(rows(element).last).to_contain_text('jumps')
+        expect(rows(element)).to_have_count(11)
+        rows(element).first.click()
         expect(sentence).to_have_text('The old dog waits in town.')
 
         # a mistake is one line, the picture stays; what is mended is forgiven
         second.fill(' ')
-        expect(stage.get_by_role('alert')).to_contain_text('text B is empty')
+        expect(element.get_by_role('alert')).to_contain_text('text B is empty')
         second.fill('<img src=x onerror=alert(1)>')
-        expect(stage.get_by_role('alert')).to_contain_text('has no size')
-        assert stage.locator('img').count() == 0                               # text stays text
-        expect(rows(stage)).to_have_count(11)
+        expect(element.get_by_role('alert')).to_contain_text('has no size')
+        assert element.locator('img').count() == 0                               # text stays text
+        expect(rows(element)).to_have_count(11)
         second.fill(wolf)
-        expect(stage.get_by_role('alert')).to_be_hidden()
-        expect(rows(stage).last).to_contain_text('far away')
+        expect(element.get_by_role('alert')).to_be_hidden()
+        expect(rows(element).last).to_contain_text('far away')
 
         # a third text: the way goes on
         page.get_by_role('button', name='+ text').click()
-        expect(rows(stage)).to_have_count(21)
+        expect(rows(element)).to_have_count(21)
         expect(page.get_by_label('C', exact=True)).to_be_visible()
         assert not errors_of_ours(page), page.errors
 
@@ -158,12 +158,12 @@ def test_busy_kernel(ways, browser):
     with held(ways) as busy, watched(browser) as page:
         open_notebook(page, ways, 'words.ipynb')
         run_all(page)
-        stage = ready(page)
+        element = ready(page)
         busy()
-        took = sorted(seconds_to_sentence(stage, alpha) for alpha in (.2, .4, .7, .9, 0, .5, 1))
+        took = sorted(seconds_to_sentence(element, alpha) for alpha in (.2, .4, .7, .9, 0, .5, 1))
         print('slider to sentence, in seconds:', [round(t, 3) for t in took])
         assert took[len(took)//2] <= .1, took
-        expect(stage.locator('.ll-sentence')).to_have_text(wolf)
+        expect(element.locator('.ll-sentence')).to_have_text(wolf)
         expect(page.locator('.jp-StatusBar-TextItem', has_text='| Busy').first).to_be_visible()   # the cell has been running all along
         assert not errors_of_ours(page), page.errors
 
@@ -178,20 +178,20 @@ def test_snapshot(tmp_path, browser, scheme, width):
     with watched(browser, color_scheme=scheme, screen=dict(width=width, height=900)) as page:
         page.set_viewport_size(dict(width=width, height=900))
         page.goto(file.as_uri())
-        stage = ready(page)
-        slider = stage.get_by_role('slider')
-        before = ring(stage)
+        element = ready(page)
+        slider = element.get_by_role('slider')
+        before = ring(element)
         slider.focus()
         page.keyboard.press('Home')
-        expect(stage.locator('.ll-sentence')).to_contain_text('The tiny mouse sleeps in bed <img')
-        expect_change(lambda: ring(stage), before, 'the ring')
-        stage.get_by_role('button', name='Play').click()
-        expect(stage.locator('.ll-count')).to_have_text('α 1.00')
-        assert seconds_to_sentence(stage, .3) < 1
+        expect(element.locator('.ll-sentence')).to_contain_text('The tiny mouse sleeps in bed <img')
+        expect_change(lambda: ring(element), before, 'the ring')
+        element.get_by_role('button', name='Play').click()
+        expect(element.locator('.ll-count')).to_have_text('α 1.00')
+        assert seconds_to_sentence(element, .3) < 1
         assert page.evaluate('document.documentElement.scrollWidth <= innerWidth'), 'wider than the screen'
         assert not page.failed and not page.errors, (page.failed, page.errors)
         assert all(url.startswith(('file:', 'data:', 'blob:')) for url in page.asked), page.asked
-        assert stage.locator('img').count() == 0
+        assert element.locator('img').count() == 0
 
 
 def test_lab_notebook(ways, browser):
@@ -199,22 +199,22 @@ def test_lab_notebook(ways, browser):
     with watched(browser) as page:
         open_notebook(page, ways, 'interpolation.ipynb')
         run_all(page)
-        stage = ready(page)
-        expect(rows(stage)).to_have_count(11)
+        element = ready(page)
+        expect(rows(element)).to_have_count(11)
         expect(page.locator('.jp-StatusBar-TextItem', has_text='| Idle').first).to_be_visible(timeout=5*patience)
-        before = rows(stage).nth(10).inner_text()
+        before = rows(element).nth(10).inner_text()
         page.get_by_label('A', exact=True).first.fill('The old dog waited at home.')
         page.get_by_label('B', exact=True).first.fill('I would like a coffee.')
         started = time.monotonic()
-        expect_change(lambda: stage.evaluate('stage => stage.querySelectorAll(".ll-waiting").length === 0 && stage.querySelector(".ll-end.ll-to").textContent.includes("coffee")'), False, 'the ribbon')
+        expect_change(lambda: element.evaluate('element => element.querySelectorAll(".ll-waiting").length === 0 && element.querySelector(".ll-end.ll-to").textContent.includes("coffee")'), False, 'the ribbon')
         print(f'two new texts to a whole ribbon: {time.monotonic()-started:.1f} s, of which .35 s tell typing from having typed')
-        expect(rows(stage)).to_have_count(11)
-        assert rows(stage).nth(10).inner_text() != before
-        expect(rows(stage).nth(0)).to_contain_text('The old dog waited at home.')
-        took = sorted(seconds_to_sentence(stage, alpha) for alpha in (0, 1, .5, 0, 1))
+        expect(rows(element)).to_have_count(11)
+        assert rows(element).nth(10).inner_text() != before
+        expect(rows(element).nth(0)).to_contain_text('The old dog waited at home.')
+        took = sorted(seconds_to_sentence(element, alpha) for alpha in (0, 1, .5, 0, 1))
         print('slider to sentence, in seconds:', [round(t, 3) for t in took])
         assert took[2] <= .1, took
         page.get_by_label('B', exact=True).first.fill('one two three four five six seven eight nine ten '*4)
-        expect(stage.get_by_role('alert')).to_contain_text('is 24')
-        assert '\n' not in stage.get_by_role('alert').inner_text()
+        expect(element.get_by_role('alert')).to_contain_text('is 24')
+        assert '\n' not in element.get_by_role('alert').inner_text()
         assert not errors_of_ours(page), page.errors

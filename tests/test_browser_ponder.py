@@ -22,39 +22,39 @@ def spelling(lab):
 
 def ready(page, which=0):
     "The explorer, once its two pictures are drawn"
-    stage = page.locator('.ll-ponder').nth(which)
-    for picture in ('.ll-columns', '.ll-map'): expect(stage.locator(f'{picture} .main-svg').first).to_be_visible(timeout=patience)
-    expect_change(lambda: ring(stage), None, 'the map')
-    return stage
+    element = page.locator('.ll-ponder').nth(which)
+    for picture in ('.ll-columns', '.ll-map'): expect(element.locator(f'{picture} .main-svg').first).to_be_visible(timeout=patience)
+    expect_change(lambda: ring(element), None, 'the map')
+    return element
 
 
-def ring(stage):
+def ring(element):
     "Where the ring is on the map, as plotly has it"
-    return stage.locator('.ll-map').evaluate('plot => { const t = plot._fullData?.at(-1); return t ? [t.x[0], t.y[0]] : null }')
+    return element.locator('.ll-map').evaluate('plot => { const t = plot._fullData?.at(-1); return t ? [t.x[0], t.y[0]] : null }')
 
 
-def cell_at(stage, token, thought):
+def cell_at(element, token, thought):
     "Where a cell of the picture is on the screen"
-    return stage.locator('.ll-columns').evaluate('''(plot, [token, thought]) => { const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
+    return element.locator('.ll-columns').evaluate('''(plot, [token, thought]) => { const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
         return [box.left + xaxis._offset + xaxis.d2p(token), box.top + yaxis._offset + yaxis.d2p(thought)] }''', [token, thought])
 
 
-def selected(stage):
+def selected(element):
     "The selection, as text, frame, table and map each have it: token, and thought"
-    token = int(stage.locator('.ll-token.ll-now').get_attribute('data-index'))
-    frame = stage.evaluate('''root => { const { xaxis, yaxis } = root.querySelector(".ll-columns")._fullLayout, cell = root.querySelector(".ll-cell"), px = (name) => parseFloat(cell.style[name]);
+    token = int(element.locator('.ll-token.ll-now').get_attribute('data-index'))
+    frame = element.evaluate('''root => { const { xaxis, yaxis } = root.querySelector(".ll-columns")._fullLayout, cell = root.querySelector(".ll-cell"), px = (name) => parseFloat(cell.style[name]);
         return [Math.round(xaxis.p2d(px("left") + px("width")/2 - xaxis._offset)), Math.round(yaxis.p2d(px("top") + px("height")/2 - yaxis._offset))] }''')
-    thought = int(re.match(r'\d+', stage.locator('.ll-reasons tr.ll-now').inner_text())[0])
+    thought = int(re.match(r'\d+', element.locator('.ll-reasons tr.ll-now').inner_text())[0])
     assert frame == [token, thought], f'the frame is at {frame}, text and table at {[token, thought]}'
     return token, thought
 
 
-def expect_selected(stage, token, thought):
-    expect(stage.locator('.ll-token.ll-now')).to_have_attribute('data-index', str(token))
-    expect(stage.locator('.ll-reasons tr.ll-now')).to_contain_text(re.compile(f'^{thought}'))
-    assert selected(stage) == (token, thought)
-    path = lambda: stage.locator('.ll-map').evaluate('plot => [plot.data.at(-2).text.length, plot.data.at(-2).x, plot.data.at(-2).y]')
-    expect_change(lambda: (p := path())[0] >= thought and ring(stage) == [axis[thought-1] for axis in p[1:]], False, 'the ring')
+def expect_selected(element, token, thought):
+    expect(element.locator('.ll-token.ll-now')).to_have_attribute('data-index', str(token))
+    expect(element.locator('.ll-reasons tr.ll-now')).to_contain_text(re.compile(f'^{thought}'))
+    assert selected(element) == (token, thought)
+    path = lambda: element.locator('.ll-map').evaluate('plot => [plot.data.at(-2).text.length, plot.data.at(-2).x, plot.data.at(-2).y]')
+    expect_change(lambda: (p := path())[0] >= thought and ring(element) == [axis[thought-1] for axis in p[1:]], False, 'the ring')
 
 
 # ---- what a reader does
@@ -64,47 +64,47 @@ def test_one_selection(spelling, browser):
     with watched(browser) as page:
         open_notebook(page, spelling, 'spelling.ipynb')
         run_all(page)
-        stage = ready(page)
-        picture, options = stage.get_by_role('application'), stage.locator('.ll-option')
-        expect_selected(stage, 4, 8)                                            # where it thought longest
-        expect(stage.locator('.ll-why')).to_contain_text('ran out: 8 thoughts are allowed')
+        element = ready(page)
+        picture, options = element.get_by_role('application'), element.locator('.ll-option')
+        expect_selected(element, 4, 8)                                            # where it thought longest
+        expect(element.locator('.ll-why')).to_contain_text('ran out: 8 thoughts are allowed')
 
         # the picture by keyboard: tokens left and right, thoughts up and down, to the ends and not beyond
         picture.focus()
         page.keyboard.press('Home')
-        expect_selected(stage, 0, 3)
+        expect_selected(element, 0, 3)
         page.keyboard.press('ArrowLeft')
-        expect_selected(stage, 0, 3)
+        expect_selected(element, 0, 3)
         page.keyboard.press('ArrowRight')
-        expect_selected(stage, 1, 5)
-        expect(stage.locator('.ll-why')).to_contain_text('sure: after 5 thoughts')
+        expect_selected(element, 1, 5)
+        expect(element.locator('.ll-why')).to_contain_text('sure: after 5 thoughts')
         page.keyboard.press('ArrowUp')
-        expect_selected(stage, 1, 4)
+        expect_selected(element, 1, 4)
         for _ in range(3): page.keyboard.press('ArrowDown')
-        expect_selected(stage, 1, 5)
+        expect_selected(element, 1, 5)
         page.keyboard.press('End')
-        expect_selected(stage, 5, 5)
+        expect_selected(element, 5, 5)
 
         # by mouse: a cell of the picture; one that was not thought leads to the last that was; a column; a row of the table; the text
-        page.mouse.click(*cell_at(stage, 1, 2))
-        expect_selected(stage, 1, 2)
-        page.mouse.click(*cell_at(stage, 3, 7))
-        expect_selected(stage, 3, 2)
-        stage.locator('.ll-token').nth(4).click()
-        expect_selected(stage, 4, 8)
-        stage.locator('.ll-reasons .ll-go').nth(2).click()
-        expect_selected(stage, 4, 3)
+        page.mouse.click(*cell_at(element, 1, 2))
+        expect_selected(element, 1, 2)
+        page.mouse.click(*cell_at(element, 3, 7))
+        expect_selected(element, 3, 2)
+        element.locator('.ll-token').nth(4).click()
+        expect_selected(element, 4, 8)
+        element.locator('.ll-reasons .ll-go').nth(2).click()
+        expect_selected(element, 4, 3)
         page.keyboard.press('ArrowDown')
-        expect_selected(stage, 4, 4)
-        expect(stage.locator('.ll-reasons .ll-go').nth(3)).to_be_focused()
+        expect_selected(element, 4, 4)
+        expect(element.locator('.ll-reasons .ll-go').nth(3)).to_be_focused()
 
         # the text by keyboard; one of its tokens is in the tab order
-        stage.locator('.ll-token.ll-now').focus()
+        element.locator('.ll-token.ll-now').focus()
         page.keyboard.press('Home')
         page.keyboard.press('ArrowRight')
-        expect_selected(stage, 1, 5)
-        expect(stage.locator('.ll-token[tabindex="0"]')).to_have_count(1)
-        expect(stage.locator('.ll-token:focus')).to_have_attribute('aria-label', '“mouse” at 1, 5 thoughts')
+        expect_selected(element, 1, 5)
+        expect(element.locator('.ll-token[tabindex="0"]')).to_have_count(1)
+        expect(element.locator('.ll-token:focus')).to_have_attribute('aria-label', '“mouse” at 1, 5 thoughts')
 
         # what one thought less or more would have said: s, then e, and a sixth changes nothing
         expect(options).to_have_count(3)
@@ -118,34 +118,34 @@ def test_texts_and_mistakes(spelling, browser):
     with watched(browser) as page:
         open_notebook(page, spelling, 'spelling.ipynb')
         run_all(page)
-        stage = ready(page)
-        text, tokens = page.get_by_label('Text', exact=True), stage.locator('.ll-token')
+        element = ready(page)
+        text, tokens = page.get_by_label('Text', exact=True), element.locator('.ll-token')
         page.get_by_label('Example').select_option('a cat sleeps')
         expect(tokens).to_have_text(['a', 'cat', 'sleeps'])
         expect(text).to_have_value('a cat sleeps')
         text.fill('a <b>dog</b> understands')
         expect(tokens).to_have_text(['a', '<b>dog</b>', 'understands'])          # text stays text
-        assert stage.locator('.ll-tokens b').count() == 0
-        expect(stage.locator('.ll-option')).to_have_count(3)                    # and its questions are answered
+        assert element.locator('.ll-tokens b').count() == 0
+        expect(element.locator('.ll-option')).to_have_count(3)                    # and its questions are answered
 
         # a mistake is said in one line, and the picture stays
         for typed, said in ((' ', 'the text is empty'), ('z '*1100, '1,100 tokens')):
             text.fill(typed)
-            expect(stage.get_by_role('alert')).to_contain_text(said)
+            expect(element.get_by_role('alert')).to_contain_text(said)
             expect(tokens).to_have_count(3)
         text.fill('fine again')
-        expect(stage.get_by_role('alert')).to_be_hidden()
+        expect(element.get_by_role('alert')).to_be_hidden()
         expect(tokens).to_have_count(2)
 
         # what shades the text
-        expect(stage.locator('.ll-shades')).to_have_text('45')                  # from four thoughts to five
+        expect(element.locator('.ll-shades')).to_have_text('45')                  # from four thoughts to five
         shades = lambda: tokens.evaluate_all('tokens => tokens.map((token) => token.style.background)')
         assert len(set(shades())) == 2
         page.get_by_label('Shade the text by').select_option('gate')
-        expect(stage.locator('.ll-shades')).to_have_text('0.40.475')
+        expect(element.locator('.ll-shades')).to_have_text('0.40.475')
         expect(page.get_by_label('Layer')).to_be_hidden()                       # there is one layer, so nothing to choose
-        stage.get_by_text('As a table').click()
-        expect(stage.locator('.ll-scroll tbody tr')).to_have_count(2)
+        element.get_by_text('As a table').click()
+        expect(element.locator('.ll-scroll tbody tr')).to_have_count(2)
         assert not errors_of_ours(page), page.errors
 
 
@@ -155,13 +155,13 @@ def test_busy_kernel(spelling, browser):
         with held(spelling) as busy:
             open_notebook(page, spelling, 'spelling.ipynb')
             run_all(page)
-            stage = ready(page)
+            element = ready(page)
             busy()
-            stage.get_by_role('application').focus()
+            element.get_by_role('application').focus()
             page.keyboard.press('Home')
-            expect(stage.locator('.ll-token.ll-now')).to_have_attribute('data-index', '0', timeout=1000)
+            expect(element.locator('.ll-token.ll-now')).to_have_attribute('data-index', '0', timeout=1000)
             expect(page.locator('.jp-StatusBar-TextItem', has_text='| Busy').first).to_be_visible()
-        expect(stage.locator('.ll-option h5').first).to_contain_text('2 thoughts')
+        expect(element.locator('.ll-option h5').first).to_contain_text('2 thoughts')
 
 
 @pytest.mark.parametrize('width', [1200, 390])
@@ -173,29 +173,29 @@ def test_snapshot(tmp_path, browser, width):
     files = ponder.snapshot(tmp_path/'one.html'), PonderExplorer(two, layer=1).snapshot(tmp_path/'two.html')
     with watched(browser) as page:
         page.goto(files[0].as_uri())
-        stage = ready(page)
-        expect(stage.locator('.ll-option')).to_have_count(3)
-        stage.get_by_role('application').focus()
+        element = ready(page)
+        expect(element.locator('.ll-option')).to_have_count(3)
+        element.get_by_role('application').focus()
         page.keyboard.press('ArrowLeft')
-        expect(stage.locator('.ll-said')).to_contain_text('</script><img')
-        expect(stage.locator('.ll-whatif')).to_contain_text('Not asked before this page was saved')
+        expect(element.locator('.ll-said')).to_contain_text('</script><img')
+        expect(element.locator('.ll-whatif')).to_contain_text('Not asked before this page was saved')
         page.keyboard.press('ArrowRight')
-        expect(stage.locator('.ll-option')).to_have_count(3)
-        assert page.locator('.ll-stage img').count() == 0
+        expect(element.locator('.ll-option')).to_have_count(3)
+        assert page.locator('.ll-page img').count() == 0
 
         page.set_viewport_size(dict(width=width, height=900))
         page.goto(files[1].as_uri())
-        stage = ready(page)
-        thoughts = lambda: stage.locator('.ll-reasons tbody tr').count()
-        expect(stage.locator('.ll-verdict')).to_contain_text('Explained by position')
+        element = ready(page)
+        thoughts = lambda: element.locator('.ll-reasons tbody tr').count()
+        expect(element.locator('.ll-verdict')).to_contain_text('Explained by position')
         page.get_by_label('Layer').select_option('layer 0')
-        expect(stage.locator('.ll-verdict')).to_contain_text('Rises with surprise')
-        stage.get_by_role('application').focus()
+        expect(element.locator('.ll-verdict')).to_contain_text('Rises with surprise')
+        element.get_by_role('application').focus()
         page.keyboard.press('Home')
         here = thoughts()
         page.get_by_label('Layer').select_option('layer 1')
         expect_change(thoughts, here, 'the thoughts')
-        assert selected(stage)[0] == 0
+        assert selected(element)[0] == 0
         assert page.evaluate('document.documentElement.scrollWidth <= innerWidth'), 'wider than the screen'
         assert not page.failed and not page.errors, (page.failed, page.errors)
         assert all(url.startswith(('file:', 'data:', 'blob:')) for url in page.asked), page.asked
@@ -216,8 +216,8 @@ def test_lab_notebook(spelling, browser):
         foreseen = foreseen_on(page)
         open_notebook(page, spelling, 'ponder.ipynb')
         run_all(page)
-        stage = ready(page)
-        tokens, options = stage.locator('.ll-token'), stage.locator('.ll-option')
+        element = ready(page)
+        tokens, options = element.locator('.ll-token'), element.locator('.ll-option')
         expect(page.locator('.jp-StatusBar-TextItem', has_text='| Idle').first).to_be_visible(timeout=5*patience)
         expect(options.first).to_be_visible()
         before = tokens.all_inner_texts()
@@ -239,13 +239,23 @@ def test_lab_notebook(spelling, browser):
             const known = Boolean(root.querySelector(".ll-option"));
             while (!root.querySelector(".ll-option") && performance.now() - start < 30000) await new Promise((go) => setTimeout(go, 5));
             return [known, Math.round(performance.now() - start)] }'''
-        print('click to answer: known before, milliseconds:', [stage.evaluate(click, i) for i in (1, 4, 7)])
+        print('click to answer: known before, milliseconds:', [element.evaluate(click, i) for i in (1, 4, 7)])
         expect_change(lambda: page.wait_for_timeout(50) or len(list(foreseen.values())[-1]) >= tokens.count()-4, False, 'what is foreseen')    # the first token and three clicks were asked about
-        then = [stage.evaluate(click, i) for i in range(tokens.count())]
+        then = [element.evaluate(click, i) for i in range(tokens.count())]
         print('after looking ahead:', then)
         assert all(known for known, _ in then)
-        stage.get_by_role('application').focus()
+
+        # a longer text, all of which its box shows, and clicks before anything was foreseen there: the last such token, and others on the way to the front
+        box = page.get_by_label('Text', exact=True)
+        box.fill(' '.join([own]*12))
+        expect_change(lambda: tokens.count() > 150, False, 'the text')
+        assert box.evaluate('box => box.scrollHeight - box.clientHeight') <= 1
+        expect(options.first).to_be_visible()
+        late, waited = next((i, took) for i in reversed(range(tokens.count())) for known, took in [element.evaluate(click, i)] if not known)
+        print(f'click to answer, unforeseen: token {late} of {tokens.count()}, {waited} ms; then known before, milliseconds:', {i: element.evaluate(click, i) for i in (160, 140, 100, 60, 20)})
+        assert late > 100
+        element.get_by_role('application').focus()
         for key in ('Home', 'ArrowRight', 'ArrowDown', 'End'):
             page.keyboard.press(key)
-            expect(stage.locator('.ll-was li')).to_have_count(5, timeout=1000)
+            expect(element.locator('.ll-was li')).to_have_count(5, timeout=1000)
         assert not errors_of_ours(page), page.errors

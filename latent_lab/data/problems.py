@@ -169,7 +169,8 @@ def load_problems(
     drop_broken:bool|None=None,     # leave out rows that are no problem, rather than refuse them; None: only those of the Hub
 )->Dataset:                         # `question`, `steps` and `answer`
     "Questions with worked steps from a published set, a file, or the Hub"
-    told_steps((), style), check_whole(1, num_rows=1 if num_rows is None else num_rows), check_whole(0, seed=seed)
+    told_steps((), style)                        # refuses a style that there is not
+    check_whole(1, num_rows=1 if num_rows is None else num_rows), check_whole(0, seed=seed)
     path = None if source in PROBLEM_SETS else local_path(source)
     for name, value in dict(split=split, config=config).items():
         if path and value is not None: raise ValueError(f'`{name}` is {value!r}, but {path} is a file and has none')

@@ -1,5 +1,5 @@
 // A way between texts: a slider over what was read on it, the sentence itself, a map and a table, linked in the browser. They answer while the
-// kernel is busy, and without one; only a reading that is not there yet is asked for. `stage.js` comes before this file.
+// kernel is busy, and without one; only a reading that is not there yet is asked for. `page.js` comes before this file.
 
 const near = 0.004, magnet = 0.012;                              // alphas this close are one place; a share of the way
 
@@ -30,7 +30,7 @@ function buildWay(root, live) {
     .map(([origin, said]) => element("span", {}, element("span", { className: `ll-word ll-${origin}`, textContent: said }))));
   const keys = element("p", { className: "ll-hint", textContent: "← → next reading · Shift for small steps · Page Up, Page Down next change" + (live ? " · let go between two readings to read there" : "") });
   const pull = element("p", { className: "ll-hint", textContent: live ? "Drag the ring off the way, or push it with the arrow keys and press Enter, and read what is said there. Escape goes back." : "Click near the way to go there." });
-  root.classList.add("ll-stage", "ll-way");
+  root.classList.add("ll-page", "ll-way");
   root.replaceChildren(parts.error,
     element("div", { className: "ll-time" }, parts.play, element("div", { className: "ll-track" }, parts.letters, parts.ribbon, parts.slider), parts.count, parts.busy), keys,
     element("div", { className: "ll-between" }, parts.from, element("div", { className: "ll-speech" }, parts.sentence, parts.facts, legend), parts.to),
@@ -127,7 +127,7 @@ function onPlot(plot) {
   };
 }
 
-// ---- the stage
+// ---- the page
 
 export function mount(root, Plotly, tell = null) {
   const parts = buildWay(root, Boolean(tell));
@@ -343,4 +343,4 @@ export function mount(root, Plotly, tell = null) {
   };
 }
 
-export default asWidget(mount, (stage, state) => ({ alpha: () => stage.move(state.get("alpha")) }));
+export default asWidget(mount, (page, state) => ({ alpha: () => page.move(state.get("alpha")) }));

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['stop_colors', 'letters', 'InterpolationView', 'known_ideas', 'Reader', 'Passage', 'begin', 'points_at', 'read_at',
            'way_map', 'read_pushed', 'way_colors', 'near_texts', 'row_facts', 'short', 'draw_company', 'draw_readings',
-           'draw_way', 'describe_passage', 'pushed_rows', 'passage_frame', 'WayState', 'WayStage', 'Journey',
+           'draw_way', 'describe_passage', 'pushed_rows', 'passage_frame', 'WayState', 'WayElement', 'Journey',
            'Interpolation', 'text_box', 'way_controls', 'plain_error', 'WayWiring', 'WayServing', 'WayWorker',
            'WayButtons', 'InterpolationExplorer']
 
@@ -29,7 +29,7 @@ from plotly.colors import sample_colorscale
 from .figures import clear, faint, ink, palette, scatter, style, style_map
 from .interpolate import KnownIdeas, as_array, check_texts, check_way, even_alphas, lengths, like, open_gaps, say, stretches, through, ways, word_difference, word_origins
 from .project import Projector, describe_quality
-from .widgets import Explorer, LatestWins, Portable, Stage, StageState, frame_json, page_assets, page_html, plotly_library
+from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_assets, page_html, plotly_library
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #632648ed
 @dataclass(frozen=True, kw_only=True)
@@ -289,13 +289,13 @@ def passage_frame(
                 colors=way_colors(table.alpha, len(view.texts)), quality=describe_quality(projector), summary=describe_passage(passage, describe_quality(projector)))
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #7a4fa7cd
-class WayState(StageState):
-    "What the stage of a way shows, and what is asked of it"
+class WayState(PageState):
+    "What the page of a way shows, and what is asked of it"
     alpha = traitlets.Float().tag(sync=True)           # where the slider is; the page changes it too
     asked = traitlets.Float(-1.).tag(sync=True)        # where the reader wants a reading; -1 for nowhere
     pushed = traitlets.List(traitlets.Float()).tag(sync=True)   # alpha and the shift on the map, if the ring was pushed
 
-class WayStage(Stage):
+class WayElement(PageElement):
     "The page element: sentence, slider, map, table"
     _esm, _css = page_assets('interpolation')
 
@@ -381,11 +381,11 @@ def plain_error(
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #8aaae02f
 class WayWiring(Interpolation):
-    "From a control to what is wanted; needs `boxes`, `controls`, `stage` and `latest`"
+    "From a control to what is wanted; needs `boxes`, `controls`, `page` and `latest`"
     error, sharpening, patience = None, False, 1.   # the last exception; is every change wanted?; seconds a reader waits for a whole ribbon
 
     @property
-    def view(self)->InterpolationView: return replace(self.passage.view, alpha=self.stage.alpha) if 'stage' in vars(self) else self.passage.view
+    def view(self)->InterpolationView: return replace(self.passage.view, alpha=self.page.alpha) if 'page' in vars(self) else self.passage.view
 
     def wanted(self)->InterpolationView:
         "What the controls ask for"
@@ -394,7 +394,7 @@ class WayWiring(Interpolation):
 
     def ask(self, change=None):
         "Something is wanted"
-        self.stage.busy = 'reading …'
+        self.page.busy = 'reading …'
         self.latest.submit()
 
     def typed(self, change=None):
@@ -408,17 +408,17 @@ class WayServing(WayWiring):
     def show(self, passage:Passage):
         "Let the page show a passage"
         self.passage = passage
-        self.stage.frame = frame_json(self.frame())
+        self.page.frame = frame_json(self.frame())
 
     def serve(self):
         "Read what is wanted and not there, in the worker; an error goes to the page"
         try:
             if (view := self.wanted()).way != self.passage.view.way: self.travel(view)
             self.serve_wishes()
-            self.error, self.stage.error = None, ''
-        except Exception as error: self.error, self.stage.error = error, plain_error(error)
+            self.error, self.page.error = None, ''
+        except Exception as error: self.error, self.page.error = error, plain_error(error)
         finally:
-            if not self.latest.stale: self.stage.busy = ''
+            if not self.latest.stale: self.page.busy = ''
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #c418c06b
 class WayWorker(WayServing):
@@ -428,19 +428,19 @@ class WayWorker(WayServing):
         passage = begin(self.reader, view)
         waiting, stops = passage.waiting(), set(range(len(view.texts)))
         slow = self.reader.seconds*len(waiting) > self.patience
-        self.stage.asked, self.stage.pushed, self.sharpening = -1., [], False
+        self.page.asked, self.page.pushed, self.sharpening = -1., [], False
         for few in [[a for a in waiting if (a in stops) == first] for first in (True, False)] if slow else [waiting]:
             if not few or self.latest.stale: continue
-            self.stage.busy = f'reading {len(few)} …'
+            self.page.busy = f'reading {len(few)} …'
             self.show(passage := read_at(self.reader, passage, few))
 
     def serve_wishes(self):
         "Readings that are asked for one by one"
         passage = self.passage
         if not self.latest.stale and passage.waiting(): self.show(passage := read_at(self.reader, passage, passage.waiting()))
-        if 0 <= self.stage.asked <= len(passage.view.texts)-1 and np.abs(passage.table.alpha-self.stage.asked).min() > 1e-3: self.show(passage := read_at(self.reader, passage, [self.stage.asked]))
-        if len(self.stage.pushed) == 3:
-            (alpha, *shift), self.stage.pushed = self.stage.pushed, []
+        if 0 <= self.page.asked <= len(passage.view.texts)-1 and np.abs(passage.table.alpha-self.page.asked).min() > 1e-3: self.show(passage := read_at(self.reader, passage, [self.page.asked]))
+        if len(self.page.pushed) == 3:
+            (alpha, *shift), self.page.pushed = self.page.pushed, []
             self.show(passage := read_pushed(self.reader, passage, alpha, shift))
         while self.sharpening and not self.latest.stale:
             gaps = open_gaps(passage.table.alpha.tolist(), passage.table.text.tolist(), .01)[:16]
@@ -482,8 +482,8 @@ class WayButtons(WayWorker):
             if isinstance(control, ipywidgets.Button): control.on_click(getattr(self, f'on_{name}'))
             else: control.observe(self.ask, 'value')
         self.controls['fewer'].disabled = len(self.boxes) == 2
-        self.stage.observe(lambda change: self.ask() if change.new >= 0 else None, 'asked')
-        self.stage.observe(lambda change: self.ask() if change.new else None, 'pushed')
+        self.page.observe(lambda change: self.ask() if change.new >= 0 else None, 'asked')
+        self.page.observe(lambda change: self.ask() if change.new else None, 'pushed')
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #3b657973
 class InterpolationExplorer(WayButtons, Explorer, ipywidgets.VBox):
@@ -497,14 +497,14 @@ class InterpolationExplorer(WayButtons, Explorer, ipywidgets.VBox):
     ):
         Interpolation.__init__(self, model, texts, ideas, **choices)
         self.boxes, self.controls = tuple(text_box(i, text) for i, text in enumerate(texts)), way_controls(self.view, self.reader)
-        self.stage = WayState(frame=frame_json(self.frame()), alpha=self.view.alpha)
+        self.page = WayState(frame=frame_json(self.frame()), alpha=self.view.alpha)
         self.latest = LatestWins(self.serve, delay=.35, lock=lock)
         def row(parts, **more): return ipywidgets.HBox(parts, layout=ipywidgets.Layout(flex_flow='row wrap', max_width='1000px', overflow='visible', **more))
         self.row, named = row(self.boxes, flex='1'), dict(self.controls)
         beside = ipywidgets.VBox([*filter(None, [named.pop('random', None)]), ipywidgets.HBox([named.pop('more'), named.pop('fewer')])])
         choices = row(list(named.values()), align_items='flex-end')
         texts = ipywidgets.HBox([self.row, beside], layout=ipywidgets.Layout(max_width='1000px')).add_class('ll-texts')
-        ipywidgets.VBox.__init__(self, [texts, choices, WayStage(state=self.stage, library=plotly_library())], layout=ipywidgets.Layout(overflow='visible'))
+        ipywidgets.VBox.__init__(self, [texts, choices, WayElement(state=self.page, library=plotly_library())], layout=ipywidgets.Layout(overflow='visible'))
         self.add_class('ll-explorer')
         self.connect()
 

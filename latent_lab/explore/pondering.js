@@ -1,5 +1,5 @@
 // Where a model thought long: the text, shaded; a picture with one column a token; why the selected token stopped; its thoughts on a map. One selection,
-// linked in the browser, so it answers while the kernel is busy, and without one; only what another thought would have changed is asked for. `stage.js` comes before this file.
+// linked in the browser, so it answers while the kernel is busy, and without one; only what another thought would have changed is asked for. `page.js` comes before this file.
 
 const narrowColumn = 4.5, wideColumn = 40;                       // pixels of a token's column
 
@@ -31,7 +31,7 @@ function buildPonder(root) {
   parts.scroller.setAttribute("aria-label", "Chance of stopping, thoughts by tokens: left and right go to another token, up and down to another thought, Home and End to the first and the last token");
   parts.table.setAttribute("aria-label", "Table of tokens");
   for (const name of ["gutter", "column", "cell"]) parts[name].setAttribute("aria-hidden", "true");   // the sentence and the table say the same
-  root.classList.add("ll-stage", "ll-ponder");
+  root.classList.add("ll-page", "ll-ponder");
   root.replaceChildren(parts.error,
     element("div", { className: "ll-choices" }, parts.layerBox, element("label", {}, "Shade the text by ", parts.color), element("span", { className: "ll-shades" }, parts.low, parts.scale, parts.high), parts.busy),
     parts.tokens, parts.said, parts.why,
@@ -143,7 +143,7 @@ function drawVerdict(parts, meaning) {
   parts.evidence.replaceChildren(...(rows.length ? [element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)), element("p", { className: "ll-hint", textContent: "Spearman's ρ. The grey band is chance, 95 in 100 times: the same numbers of thoughts, each text turned by some places, or dealt again among the words. Held are, of a surprise, position and frequency; of these two, all others." })] : []));
 }
 
-// ---- the stage
+// ---- the page
 
 export function mount(root, Plotly, tell = null) {
   const parts = buildPonder(root), answers = new Map();
@@ -349,10 +349,10 @@ export function mount(root, Plotly, tell = null) {
   };
 }
 
-export default asWidget(mount, (stage, state) => ({
-  layer: () => stage.layer(state.get("layer")),
-  position: () => stage.select(state.get("position"), state.get("thought")),
-  thought: () => stage.select(state.get("position"), state.get("thought")),
-  color: () => stage.color(state.get("color")),
-  ...Object.fromEntries(["answer", "foreseen"].map((name) => [name, () => { if (state.get(name)) stage.answer(JSON.parse(state.get(name))); }])),
+export default asWidget(mount, (page, state) => ({
+  layer: () => page.layer(state.get("layer")),
+  position: () => page.select(state.get("position"), state.get("thought")),
+  thought: () => page.select(state.get("position"), state.get("thought")),
+  color: () => page.color(state.get("color")),
+  ...Object.fromEntries(["answer", "foreseen"].map((name) => [name, () => { if (state.get(name)) page.answer(JSON.parse(state.get(name))); }])),
 }));

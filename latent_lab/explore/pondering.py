@@ -8,12 +8,14 @@ __all__ = ['made_config', 'DRIVES', 'COLORS', 'shades', 'FACTS_CALLED', 'most_to
            'check_thoughts', 'PonderedText', 'reasons', 'pondering', 'count', 'why_here', 'said_of', 'token_axis',
            'brightest', 'heat_traces', 'style_tokens', 'ponder_heatmap', 'profile_rows', 'in_rows', 'draw_profile',
            'halting_profile', 'memory_profile', 'draw_pondering', 'thought_map', 'thought_places', 'draw_thoughts',
-           'told_to_stop', 'next_chances', 'Otherwise', 'another_thought', 'each_otherwise', 'PonderView', 'fitting',
-           'shade_of', 'text_shades', 'table_rows', 'layer_frame', 'PonderAtlas', 'verdict_rows', 'describe_pondering',
-           'ponder_frame', 'still_ponder', 'PonderState', 'PonderStage', 'longest', 'PonderExploration', 'Ponder',
-           'ponder_controls', 'PonderWiring', 'PonderServing', 'PonderAnswering', 'PonderExplorer']
+           'told_to_stop', 'next_chances', 'Otherwise', 'another_thought', 'each_otherwise', 'PrefixCaches',
+           'PonderView', 'fitting', 'shade_of', 'text_shades', 'table_rows', 'layer_frame', 'PonderAtlas',
+           'verdict_rows', 'describe_pondering', 'ponder_frame', 'still_ponder', 'PonderState', 'PonderElement',
+           'longest', 'PonderExploration', 'Ponder', 'ponder_controls', 'PonderWiring', 'PonderServing',
+           'PonderAnswering', 'PonderExplorer']
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #5811b7eb
+import copy
 import html
 import json
 import threading
@@ -39,7 +41,7 @@ from .. import __version__
 from .figures import amounts, empty_figure, faint, format_value, ink, palette, scatter, style, style_map, token_texts
 from .interpolation import plain_error
 from .project import Projector, describe_quality
-from .widgets import Explorer, LatestWins, Portable, Stage, StageState, frame_json, page_assets, page_html, plotly_library, still_html
+from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_assets, page_html, plotly_library, still_html
 from ..pondering import PonderVerdict, is_pondering_meaningful
 from ..trace import listening, text_ids
 
@@ -421,14 +423,16 @@ def next_chances(
     ids:Int[np.ndarray, 'n'],    # tokens, the same in each row
     told,                        # from `told_to_stop`
     where:Sequence[int]|None=None, # after which token, one for each row, or several of a single row; by default the last
+    prefixes=None,               # `PrefixCaches` of the model; None: every row reads from the first token
 )->Float[np.ndarray, 'rows v']:  # log-chances of what comes next
     "What a model would say next, told where to stop"
     import torch
-    device = getattr(model, 'device', 'cpu')
+    device, first = getattr(model, 'device', 'cpu'), min([*told.sum((0, 2)).nonzero().flatten().tolist(), *(where or []), len(ids)-1])
     with listening(model) if hasattr(model, 'modules') else nullcontext():
-        logits = torch.as_tensor(model(torch.tensor(ids, device=device).expand(len(told), -1), stop_after=told.to(device), logits_to_keep=1 if where is None else 0).logits)
-    kept = logits[:, -1] if where is None else logits.expand(len(where), -1, -1)[torch.arange(len(where)), torch.tensor(where)]
-    return torch.log_softmax(kept.float(), -1).cpu().numpy()
+        read, carried = (0, {}) if prefixes is None else prefixes.before(ids[:first], len(told))
+        logits = torch.as_tensor(model(torch.tensor(ids[read:], device=device).expand(len(told), -1), stop_after=told[:, read:].to(device), logits_to_keep=1 if where is None else 0, **carried).logits)
+    kept = logits[:, -1] if where is None else logits.expand(len(where), -1, -1)[torch.arange(len(where)), torch.tensor(where)-read]
+    return torch.log_softmax(kept.double(), -1).cpu().numpy()
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #3c6bbadd
 class Otherwise(NamedTuple):
@@ -446,10 +450,11 @@ def another_thought(
     layer:int=0,               # in which of the layers that think
     layers:int=1,              # how many of them there are
     top:int=5,                 # likeliest tokens to tell
+    prefixes=None,             # as for `next_chances`
 )->list[Otherwise]:           # one thought less if there is one, as it was, one more
     "What one thought less or more about a token would have changed"
     options = [int(k) for k in (steps-1, steps, steps+1) if k > 0]
-    logs = next_chances(model, ids[:token+1], told_to_stop(token, layer, layers, [0 if k == steps else k for k in options]))
+    logs = next_chances(model, ids[:token+1], told_to_stop(token, layer, layers, [0 if k == steps else k for k in options]), prefixes=prefixes)
     was = logs[options.index(steps)]
     text = lambda i: model.tokenizer.decode([int(i)]) if getattr(model, 'tokenizer', None) is not None else f'id {i}'
     best = np.argsort(-logs, axis=1, kind='stable')[:, :top]
@@ -464,6 +469,7 @@ def each_otherwise(
     layer:int=0,                # in which of the layers that think
     layers:int=1,               # how many of them there are
     rows:int=16,                # tokens asked about in one batch
+    prefixes=None,              # as for `next_chances`; if `by` is 1 or less
 )->pd.DataFrame:                # `said` and `would`, the likeliest next tokens, `kl` and `changes`; nothing where no thought would be left
     "What every token would have made be said, had it alone thought otherwise"
     text = lambda i: model.tokenizer.decode([int(i)])
@@ -471,10 +477,48 @@ def each_otherwise(
     for tokens in (asked[i:i+rows].tolist() for i in range(0, len(asked), rows)):
         told = told_to_stop(tokens[-1], layer, layers, [0]*(len(tokens)+1))
         for row, token in enumerate(tokens): told[row, token, layer] = int(steps[token])+by
-        logs = next_chances(model, ids[:tokens[-1]+1], told[:-1], tokens)
-        was = next_chances(model, ids[:tokens[-1]+1], told[-1:], tokens)
+        logs = next_chances(model, ids[:tokens[-1]+1], told[:-1], tokens, prefixes)
+        was = next_chances(model, ids[:tokens[-1]+1], told[-1:], tokens, prefixes)
         for token, a, b in zip(tokens, was, logs): found[token] = (text(a.argmax()), text(b.argmax()), max(0., float((np.exp(a)*(a-b)).sum())), bool(a.argmax() != b.argmax()))
     return pd.DataFrame.from_dict(found, orient='index', columns=['said', 'would', 'kl', 'changes'])
+
+# %% ../../nbs/api/66_explore.pondering.ipynb #72be47f2
+class PrefixCaches:
+    "What a model carries after the first pieces of a text, so that a question need not read them again"
+    def __init__(self,
+        model,        # with `make_cache`, that takes `stop_after` beside a cache
+        every:int=16, # tokens of a piece
+    ):
+        if every < 1: raise ValueError(f'`every` is {every}; a piece has at least 1 token')
+        self.model, self.every, self.kept = model, every, {(): model.make_cache()}
+
+    def pieces(self,
+        ids:Int[np.ndarray, 'n'], # a text
+    )->list:                      # its first piece, its first two, ...
+        "Everything that can be kept of a text"
+        return [ids[:n] for n in range(self.every, len(ids)+1, self.every)]
+
+    def after(self,
+        ids:Int[np.ndarray, 'n'], # whole pieces
+    ):                            # kept, and not to be changed
+        "The cache of a model that has read them"
+        import torch
+        if (key := tuple(ids.tolist())) not in self.kept:
+            known = max((part for part in list(self.kept) if key[:len(part)] == part), key=len)
+            cache = copy.deepcopy(self.kept[known])
+            with listening(self.model): self.model(torch.tensor([key[len(known):]], device=self.model.device), past_key_values=cache, logits_to_keep=1)
+            self.kept[key] = cache
+        return self.kept[key]
+
+    def before(self,
+        ids:Int[np.ndarray, 'n'], # what comes before a question
+        rows:int,                 # of the question
+    )->tuple[int, dict]:          # how many of them were read, and a copy of the cache as `forward` takes it
+        "Where to start reading"
+        if not (read := len(ids)//self.every*self.every): return 0, {}
+        cache = copy.deepcopy(self.after(ids[:read]))
+        cache.batch_repeat_interleave(rows)
+        return read, dict(past_key_values=cache)
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #9de38835
 COLORS = {'thoughts': 'thoughts', 'chance': 'chance of stopping at once', 'gate': 'gate', 'surprise': "memory's surprise", 'write': "memory's writes", 'nll': 'surprisal'}
@@ -614,8 +658,8 @@ def still_ponder(
             f'<text x="60" y="24" font-size="14" fill="#7a7a7a">{html.escape(frame["summary"].split(". ")[0][:100])}</text><text x="4" y="52" font-size="12" fill="#7a7a7a">thought 1</text>{"".join(cells)}</svg>')
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #75fa7305
-class PonderState(StageState):
-    "What the stage shows, what is selected on it, and what is asked"
+class PonderState(PageState):
+    "What the page shows, what is selected on it, and what is asked"
     thought = traitlets.Int().tag(sync=True)           # which thought is selected, from 0
     layer = traitlets.Int().tag(sync=True)             # which layer that thinks, from 0
     color = traitlets.Unicode('thoughts').tag(sync=True) # what the text is coloured by
@@ -623,7 +667,7 @@ class PonderState(StageState):
     answer = traitlets.Unicode().tag(sync=True)        # what another thought would have changed there, as JSON
     foreseen = traitlets.Unicode().tag(sync=True)      # the same of a token that was not asked about yet
 
-class PonderStage(Stage):
+class PonderElement(PageElement):
     "The page element: text, chances, reasons, map, verdict"
     _esm, _css = page_assets('pondering')
 
@@ -667,6 +711,7 @@ class PonderExploration(Portable):
     def set_trace(self, trace:xr.Dataset):
         check_thoughts(trace)
         self.trace, self.atlas, self.answers = trace, PonderAtlas(trace), {}
+        self.prefixes = PrefixCaches(self.model, max(16, trace.sizes['token']//16)) if hasattr(self.model, 'make_cache') else None    # of a long text, at sixteen places
 
     def frame(self)->dict:
         "Everything on the page, as plain values"
@@ -690,7 +735,7 @@ class Ponder(PonderExploration):
         p, started = pondering(self.trace, view.example, view.layer), time.perf_counter()
         if not 0 <= view.position < len(p.steps): raise ValueError(f'`position={view.position}`: this text has {len(p.steps)} tokens, counted from 0')
         ids = self.trace.token_id.isel(example=view.example).values
-        options = another_thought(self.model, ids, int(p.positions[view.position]), int(p.steps[view.position]), view.layer, self.trace.sizes.get('reasoning_layer', 1))
+        options = another_thought(self.model, ids, int(p.positions[view.position]), int(p.steps[view.position]), view.layer, self.trace.sizes.get('reasoning_layer', 1), prefixes=self.prefixes)
         self.answers[f'{view.example}/{view.layer}:{view.position}'] = dict(seconds=round(time.perf_counter()-started, 4), options=[option._asdict() for option in options])
         return options
 
@@ -701,7 +746,7 @@ class Ponder(PonderExploration):
         if self.model is None: raise ValueError(trace_only)
         p, view = pondering(self.trace, self.view.example, self.view.layer), self.view
         ids = self.trace.token_id.isel(example=view.example).values[p.positions]
-        found = each_otherwise(self.model, ids, p.steps, by, view.layer, self.trace.sizes.get('reasoning_layer', 1))
+        found = each_otherwise(self.model, ids, p.steps, by, view.layer, self.trace.sizes.get('reasoning_layer', 1), prefixes=self.prefixes if by < 2 else None)
         return pd.DataFrame(dict(token=p.texts, thoughts=p.steps)).join(found)
 
     def describe(self)->str:
@@ -733,7 +778,7 @@ def ponder_controls(
     short = lambda text: ' '.join(text.split())[:60]
     controls = {}
     if len(texts) > 1: controls['offered'] = ipywidgets.Dropdown(description='Example', options=[(short(text), text) for text in texts], **look)
-    if texts: controls['texts'] = ipywidgets.Textarea(description='Text', value=texts[0], rows=3, layout=ipywidgets.Layout(width='auto', max_width='1200px', margin='0 0 4px 0'), style=dict(description_width='60px'))
+    if texts: controls['texts'] = ipywidgets.Textarea(description='Text', value=texts[0], rows=4, layout=ipywidgets.Layout(width='auto', max_width='1200px', margin='0 0 4px 0'), style=dict(description_width='60px'))
     elif trace.sizes['example'] > 1:
         names = [(f'{e} · {short(" ".join(t for t in token_texts(trace.isel(token=slice(0, 9)), e) if t))} …', e) for e in range(min(500, trace.sizes['example']))]
         controls['example'] = ipywidgets.Dropdown(description='Example', options=names, value=view.example, **look)
@@ -741,11 +786,11 @@ def ponder_controls(
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #d6b5b84c
 class PonderWiring(Ponder):
-    "From a control to the page; needs `controls`, `stage`, and the workers `latest`, `asking` and `ahead`"
+    "From a control to the page; needs `controls`, `page`, and the workers `latest`, `asking` and `ahead`"
     error, failed = None, None   # the last exception, and what raised it
 
     @property
-    def view(self)->PonderView: return replace(self.current, **{name: getattr(self.stage, name) for name in ('position', 'thought', 'layer', 'color')}) if 'stage' in vars(self) else self.current
+    def view(self)->PonderView: return replace(self.current, **{name: getattr(self.page, name) for name in ('position', 'thought', 'layer', 'color')}) if 'page' in vars(self) else self.current
 
     def choose(self, change):
         "An example was chosen"
@@ -754,7 +799,7 @@ class PonderWiring(Ponder):
 
     def typed(self, change=None):
         "Something else is to be thought about: wait for a pause"
-        self.stage.busy = 'thinking …'
+        self.page.busy = 'thinking …'
         self.latest.last = time.monotonic()
         self.latest.submit(self.serve_text)
 
@@ -769,10 +814,10 @@ class PonderServing(PonderWiring):
         "Do what was asked, in a worker; an error goes to the page"
         try:
             work(*request)
-            if self.failed == work: self.error, self.stage.error = None, ''
-        except Exception as error: self.failed, self.error, self.stage.error = work, error, plain_error(error)
+            if self.failed == work: self.error, self.page.error = None, ''
+        except Exception as error: self.failed, self.error, self.page.error = work, error, plain_error(error)
         finally:
-            if work == self.serve_text and not self.latest.stale: self.stage.busy = ''
+            if work == self.serve_text and not self.latest.stale: self.page.busy = ''
 
     def serve_text(self):
         "Think about what the controls say"
@@ -785,9 +830,9 @@ class PonderServing(PonderWiring):
     def show(self, view:PonderView):
         "Let the page show a view"
         self.current = view
-        for name in ('position', 'thought', 'layer'): setattr(self.stage, name, getattr(view, name))
+        for name in ('position', 'thought', 'layer'): setattr(self.page, name, getattr(view, name))
         shown = self.frame()
-        self.key, self.stage.frame = shown['key'], frame_json(shown)
+        self.key, self.page.frame = shown['key'], frame_json(shown)
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #3e64b467
 foresight = 10.   # seconds of looking ahead after a question
@@ -799,7 +844,7 @@ class PonderAnswering(PonderServing):
         key, about = json.loads(asked)[:2]
         if key != self.key: return
         layer, position = map(int, about.split(':'))
-        self.stage.answer = self.answer(position, layer)
+        self.page.answer = self.answer(position, layer)
         self.ahead.submit(self.serve_ahead, key, layer, time.monotonic()+foresight)
 
     def answer(self, position:int, layer:int)->str:
@@ -808,14 +853,17 @@ class PonderAnswering(PonderServing):
         return json.dumps([self.key, f'{layer}:{position}', self.answers[mine]])
 
     def serve_ahead(self, key:str, layer:int, until:float):
-        "Answer about the tokens around the present one before they are asked about; whatever is asked goes first"
-        left = [i for i in range(len(json.loads(self.stage.frame)['tokens'])) if f'{self.view.example}/{layer}:{i}' not in self.answers]
-        while left and time.monotonic() < until:
+        "Read the text piece by piece, then answer about the tokens around the present one before they are asked about; whatever is asked goes first"
+        unread = self.prefixes.pieces(self.trace.token_id.values[self.view.example]) if self.prefixes is not None else []
+        left = [i for i in range(len(json.loads(self.page.frame)['tokens'])) if f'{self.view.example}/{layer}:{i}' not in self.answers]
+        while (unread or left) and time.monotonic() < until:
             for worker in (self.latest, self.asking): worker.settle(3600.)
             with self.lock:
                 if key != self.key or self.ahead.stale: return
-                left.remove(nearest := min(left, key=lambda i: abs(i-self.view.position)))
-                self.stage.foreseen = self.answer(nearest, layer)
+                if unread: self.prefixes.after(unread.pop(0))
+                else:
+                    left.remove(nearest := min(left, key=lambda i: abs(i-self.view.position)))
+                    self.page.foreseen = self.answer(nearest, layer)
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #fd9dcd97
 class PonderExplorer(PonderAnswering, Explorer, ipywidgets.VBox):
@@ -826,7 +874,7 @@ class PonderExplorer(PonderAnswering, Explorer, ipywidgets.VBox):
     def workers(self)->list[LatestWins]: return [self.latest, self.asking, self.ahead]
 
     def __init__(self,
-        source,                                # a trace, or a model with `think` that takes `stop_after`
+        source,                                # a trace, or a model with `think` that takes `stop_after`; with `make_cache`, beside a cache too
         texts:str|Sequence[str]|None=None,     # what the model thinks about; the reader can change it. Of several, the others are offered as examples
         lock:AbstractContextManager|None=None, # shared by all who use the model
         **choices,                             # fields of `PonderView`: `example`, `layer`, `position`, `thought`, `color`
@@ -834,10 +882,10 @@ class PonderExplorer(PonderAnswering, Explorer, ipywidgets.VBox):
         PonderAnswering.__init__(self, source, texts, **choices)
         self.controls = ponder_controls(self.trace, self.current, self.texts_offered if self.model is not None else [])
         shown = self.frame()
-        self.key, self.stage = shown['key'], PonderState(frame=frame_json(shown), **{name: shown[name] for name in ('position', 'thought', 'layer', 'color')})
+        self.key, self.page = shown['key'], PonderState(frame=frame_json(shown), **{name: shown[name] for name in ('position', 'thought', 'layer', 'color')})
         self.lock = lock or threading.Lock()
         self.latest, self.asking, self.ahead = LatestWins(self.serve, delay=.35, lock=self.lock), LatestWins(self.serve, delay=0., lock=self.lock), LatestWins(self.serve, delay=0.)
-        ipywidgets.VBox.__init__(self, [*self.controls.values(), PonderStage(state=self.stage, library=plotly_library())], layout=ipywidgets.Layout(overflow='visible'))
+        ipywidgets.VBox.__init__(self, [*self.controls.values(), PonderElement(state=self.page, library=plotly_library())], layout=ipywidgets.Layout(overflow='visible'))
         self.add_class('ll-explorer')
         for name, control in self.controls.items(): control.observe(self.typed if name == 'texts' else self.choose, 'value')
-        self.stage.observe(self.wonder, 'asked')
+        self.page.observe(self.wonder, 'asked')

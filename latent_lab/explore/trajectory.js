@@ -1,5 +1,5 @@
 // A picture, a slider for time, the text and a table, linked in the browser: they answer while the kernel is busy, and without one.
-// The same code runs as a widget and in a snapshot opened from a file (`mount` alone). `stage.js` comes before this file.
+// The same code runs as a widget and in a snapshot opened from a file (`mount` alone). `page.js` comes before this file.
 
 const narrowest = 340, tallest = 520;   // pixels
 
@@ -22,7 +22,7 @@ function build(root) {
   parts.said.setAttribute("aria-live", "polite");
   parts.table.setAttribute("aria-label", "Table of tokens");
   parts.details = element("details", { className: "ll-details" }, element("summary", { textContent: "As a table" }), parts.table);
-  root.classList.add("ll-stage");
+  root.classList.add("ll-page");
   root.replaceChildren(parts.error, element("div", { className: "ll-picture" }, parts.plot, parts.busy),
     element("div", { className: "ll-time" }, parts.play, parts.slider, parts.count), parts.tokens, parts.said, parts.details);
   return parts;
@@ -165,7 +165,7 @@ export function mount(root, Plotly, tell = () => {}) {
   };
 }
 
-export default asWidget(mount, (stage, state) => ({
-  frame: () => stage.show(JSON.parse(state.get("frame")), state.get("position")),
-  position: () => stage.move(state.get("position")),
+export default asWidget(mount, (page, state) => ({
+  frame: () => page.show(JSON.parse(state.get("frame")), state.get("position")),
+  position: () => page.move(state.get("position")),
 }));

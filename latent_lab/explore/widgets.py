@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['trail', 'held', 'page', 'TrajectoryView', 'fitting_view', 'first_view', 'Atlas', 'token_colors', 'expected_texts',
            'said_of', 'token_table', 'add_now', 'describe_view', 'frame', 'plain_figure', 'frame_json', 'NewestRequest',
-           'LatestWins', 'PlotlyLibrary', 'plotly_library', 'StageState', 'page_assets', 'Stage', 'page_html',
+           'LatestWins', 'PlotlyLibrary', 'plotly_library', 'PageState', 'page_assets', 'PageElement', 'page_html',
            'write_beside', 'still_svg', 'still_html', 'Exploration', 'Portable', 'example_names', 'make_controls',
            'fill_controls', 'Explorer', 'Wiring', 'TrajectoryExplorer']
 
@@ -282,8 +282,8 @@ def plotly_library()->PlotlyLibrary:
     return held['library']
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #46ea5c89
-class StageState(ipywidgets.Widget):
-    "What a stage shows"
+class PageState(ipywidgets.Widget):
+    "What a page shows"
     frame = traitlets.Unicode().tag(sync=True)      # from `frame_json`
     position = traitlets.Int().tag(sync=True)       # which token is now; the page changes it too
     busy = traitlets.Unicode().tag(sync=True)       # what is being worked on, if anything
@@ -293,13 +293,13 @@ def page_assets(
     explorer:str,    # 'trajectory', say
 )->tuple[str, str]: # its script and its style, each behind what all explorers share
     "The files that lie beside the module"
-    def read(kind): return '\n'.join((files('latent_lab.explore')/f'{name}.{kind}').read_text(encoding='utf-8') for name in ('stage', explorer))
+    def read(kind): return '\n'.join((files('latent_lab.explore')/f'{name}.{kind}').read_text(encoding='utf-8') for name in ('page', explorer))
     return read('js'), read('css')
 
-class Stage(anywidget.AnyWidget):
+class PageElement(anywidget.AnyWidget):
     "The page element: picture, time, text, table"
     _esm, _css = page_assets('trajectory')
-    state = traitlets.Instance(StageState).tag(sync=True, **ipywidgets.widget_serialization)
+    state = traitlets.Instance(PageState).tag(sync=True, **ipywidgets.widget_serialization)
     library = traitlets.Instance(PlotlyLibrary).tag(sync=True, **ipywidgets.widget_serialization)
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #e6ce9ca0
@@ -312,15 +312,15 @@ page = '''<!doctype html>
 body {{ margin: 0 auto; max-width: 1000px; padding: 24px 16px 48px; background: #fff; color: #24292f; font: 15px/1.6 system-ui, -apple-system, "Segoe UI", sans-serif; }}
 h1 {{ margin: 0 0 4px; font-size: 22px; line-height: 1.3; }} footer {{ margin-top: 32px; font-size: 13px; opacity: .75; }}
 @media (prefers-color-scheme: dark) {{ body {{ background: #14161a; color: #e6e8eb; }}
-  .ll-stage {{ --ll-ink: #e6e8eb !important; --ll-quiet: #a5abb3 !important; --ll-line: #3a3f47 !important; --ll-paper: #14161a !important; --ll-raised: #23272e !important; }} }}
+  .ll-page {{ --ll-ink: #e6e8eb !important; --ll-quiet: #a5abb3 !important; --ll-line: #3a3f47 !important; --ll-paper: #14161a !important; --ll-raised: #23272e !important; }} }}
 {css}
 </style></head><body>
-<h1>{title}</h1><p>{summary}</p><main id="stage"></main><footer>{about}</footer>
+<h1>{title}</h1><p>{summary}</p><main id="page"></main><footer>{about}</footer>
 <script>{plotly}</script>
 <script type="application/json" id="frame">{frame}</script>
 <script type="module">
 {script}
-mount(document.getElementById("stage"), window.Plotly).show(JSON.parse(document.getElementById("frame").textContent));
+mount(document.getElementById("page"), window.Plotly).show(JSON.parse(document.getElementById("frame").textContent));
 </script></body></html>
 '''
 
@@ -496,7 +496,7 @@ class Explorer:
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #1ad9c3d7
 class Wiring(Portable):
-    "From a control to the page; needs `controls`, `stage` and `latest`"
+    "From a control to the page; needs `controls`, `page` and `latest`"
     error, filler = None, None    # the last exception; the thread that is changing controls itself
 
     def show(self):
@@ -505,13 +505,13 @@ class Wiring(Portable):
         try: fill_controls(self.controls, self.trace)
         finally: self.filler = None
         shown = frame(self.trace, self.current, self.atlas)
-        self.stage.position, self.stage.frame = shown['position'], frame_json(shown)
+        self.page.position, self.page.frame = shown['position'], frame_json(shown)
 
     def ask(self, change=None):
         "A control was moved"
         if self.filler == threading.get_ident(): return
         warming = self.controls['kind'].value == 'umap' and 'umap' not in sys.modules
-        self.stage.busy = 'UMAP compiles itself before its first map: 20 to 60 s' if warming else 'working …'
+        self.page.busy = 'UMAP compiles itself before its first map: 20 to 60 s' if warming else 'working …'
         self.latest.submit({n: c.value for n, c in self.controls.items()})
 
     def serve(self, chosen:dict):
@@ -519,12 +519,12 @@ class Wiring(Portable):
         try:
             texts = chosen.pop('texts', None)
             if texts is not None and texts != self.texts: self.hear(texts)
-            self.current = fitting_view(replace(self.current, position=self.stage.position, **chosen), self.trace)
+            self.current = fitting_view(replace(self.current, position=self.page.position, **chosen), self.trace)
             self.show()
-            self.error, self.stage.error = None, ''
-        except Exception as error: self.error, self.stage.error = error, f'{type(error).__name__}: {error}'
+            self.error, self.page.error = None, ''
+        except Exception as error: self.error, self.page.error = error, f'{type(error).__name__}: {error}'
         finally:
-            if not self.latest.stale: self.stage.busy = ''
+            if not self.latest.stale: self.page.busy = ''
 
     def hear(self, texts:str):
         "Let the model think about another text"
@@ -545,14 +545,14 @@ class TrajectoryExplorer(Wiring, Explorer, ipywidgets.VBox):
         self.controls = make_controls(self.current, None if self.model is None else texts if isinstance(texts, str) else '\n'.join(texts))
         fill_controls(self.controls, self.trace, self.current)
         shown = self.frame()
-        self.stage = StageState(frame=frame_json(shown), position=shown['position'])
+        self.page = PageState(frame=frame_json(shown), position=shown['position'])
         self.latest = LatestWins(self.serve, lock=lock)
         row = ipywidgets.HBox([c for n, c in self.controls.items() if n != 'texts'], layout=ipywidgets.Layout(flex_flow='row wrap', max_width='1000px', overflow='visible'))
         text = [self.controls['texts']] if 'texts' in self.controls else []
-        ipywidgets.VBox.__init__(self, [*text, row, Stage(state=self.stage, library=plotly_library())], layout=ipywidgets.Layout(overflow='visible'))
+        ipywidgets.VBox.__init__(self, [*text, row, PageElement(state=self.page, library=plotly_library())], layout=ipywidgets.Layout(overflow='visible'))
         self.add_class('ll-explorer')
         for control in self.controls.values(): control.observe(self.ask, 'value')
 
     @property
-    def view(self)->TrajectoryView: return replace(self.current, position=self.stage.position) if 'stage' in vars(self) else self.current
+    def view(self)->TrajectoryView: return replace(self.current, position=self.page.position) if 'page' in vars(self) else self.current
 

@@ -1,5 +1,5 @@
-// What the stages of explorers share. It is put before an explorer's own code, so that each still is one file to the page.
-// A stage is `mount(root, Plotly, tell)`: an object with `show(frame)`, `busy(text)`, `error(text)`, `destroy()`. Text from data is only ever set as text, never as HTML.
+// What the pages of explorers share. It is put before an explorer's own code, so that each still is one file to the page.
+// A page is `mount(root, Plotly, tell)`: an object with `show(frame)`, `busy(text)`, `error(text)`, `destroy()`. Text from data is only ever set as text, never as HTML.
 
 function element(tag, properties = {}, ...children) {
   const el = Object.assign(document.createElement(tag), properties);
@@ -62,7 +62,7 @@ function keepKeys(event) {
   if (event.target.closest?.(".ll-explorer")) event.target.dataset.lmSuppressShortcuts = "true";
 }
 
-// A stage as a widget: it follows the traits of `state`, and tells it what the reader did. `follows(stage, state)` adds to what is followed.
+// A page as a widget: it follows the traits of `state`, and tells it what the reader did. `follows(page, state)` adds to what is followed.
 function asWidget(mount, follows = () => ({})) {
   async function render({ model, el }) {
     document.addEventListener("focusin", keepKeys);              // the same listener is never added twice
@@ -74,15 +74,15 @@ function asWidget(mount, follows = () => ({})) {
       el.textContent = `plotly.js could not be loaded: ${error}`;
       throw error;
     });
-    const stage = mount(el, Plotly, (changes) => { state.set(changes); state.save_changes(); });
+    const page = mount(el, Plotly, (changes) => { state.set(changes); state.save_changes(); });
     const follow = {
-      frame: () => stage.show(JSON.parse(state.get("frame"))),
-      busy: () => stage.busy(state.get("busy")),
-      error: () => stage.error(state.get("error")),
-      ...follows(stage, state),
+      frame: () => page.show(JSON.parse(state.get("frame"))),
+      busy: () => page.busy(state.get("busy")),
+      error: () => page.error(state.get("error")),
+      ...follows(page, state),
     };
     for (const [name, act] of Object.entries(follow)) { state.on(`change:${name}`, act); act(); }
-    return () => { for (const [name, act] of Object.entries(follow)) state.off(`change:${name}`, act); stage.destroy(); };
+    return () => { for (const [name, act] of Object.entries(follow)) state.off(`change:${name}`, act); page.destroy(); };
   }
   return { render };
 }
