@@ -40,6 +40,11 @@ def sums(options):
     how = dict(data__stage_steps=stages(options.sum_steps, options.digits), data__options=dict(digits=options.digits, style='digits', difficulty=list(range(options.digits+1))))
     return {f'sums/{method}/seed{seed}': thought('thought-tiny', options, seed, data__method=method, **how, **change) for method, change in METHODS.items() for seed in seeds(options)}
 
+def hops(options):
+    "Tables that are followed up to four times, by each of the methods: a step needs the answer of the one before"
+    how = dict(data__source='hops', data__options=dict(size=6, difficulty=[1, 2, 3, 4]), data__stage_steps=stages(options.hop_steps, 4))
+    return {f'hops/{method}/seed{seed}': thought('thought-tiny', options, seed, data__method=method, **how, **change) for method, change in METHODS.items() for seed in seeds(options)}
+
 def budget(options):
     "One, two and three thoughts in place of each step"
     return {f'budget/{per_step}/seed{seed}': thought('thought-tiny', options, seed, data__method='coconut', data__per_step=per_step, data__stage_steps=stages(options.sum_steps, 4), data__fresh=True) for per_step in (1, 3) for seed in seeds(options)}
@@ -53,7 +58,7 @@ def words(options):
     where = (dict(data__source=options.source) if options.source else {}) | (dict(model__decoder_source=options.backbone) if options.backbone else {})
     return {f'words/{method}': thought('thought-smollm', options, data__method=method, data__stage_steps=stages(options.word_steps, 3), **where, **METHODS[method]) for method in ('no-cot', 'text-cot', 'coconut', 'codi')}
 
-SUITES = dict(sums=sums, budget=budget, tiny=tiny, words=words)
+SUITES = dict(sums=sums, hops=hops, budget=budget, tiny=tiny, words=words)
 
 
 def answer(folder):
@@ -82,7 +87,7 @@ def compare(output, runs):
     told, file = {}, output/'runs.json'
     for name in runs:
         if (output/name/'answers.json').exists(): told.setdefault('/'.join(name.split('/')[:2]), []).append(json.loads((output/name/'answers.json').read_text())['as trained'])
-    for suite in ('sums', 'words'):
+    for suite in ('sums', 'hops', 'words'):
         named = {name.split('/')[1]: some for name, some in told.items() if name.startswith(f'{suite}/')}
         most = max(map(len, named.values()), default=0)
         named = {name: some for name, some in sorted(named.items(), key=lambda item: item[0] != 'text-cot') if len(some) == most}
@@ -101,7 +106,7 @@ def main():
     parser.add_argument('--digits', type=int, default=4, help='of the sums')
     parser.add_argument('--source', default='', help='of the word problems: a name, a file or a Hub id (default: that of the recipe)')
     parser.add_argument('--backbone', default='', help='where SmolLM2-135M-Instruct lies (default: the Hub)')
-    for suite, steps in dict(sum=6000, tiny=6000, word=7000).items(): parser.add_argument(f'--{suite}-steps', type=int, default=steps, help=f'of a run (default: {steps})')
+    for suite, steps in dict(sum=6000, hop=6000, tiny=6000, word=7000).items(): parser.add_argument(f'--{suite}-steps', type=int, default=steps, help=f'of a run (default: {steps})')
     parser.add_argument('--gpus', nargs='+', default=['0'])
     parser.add_argument('--per-gpu', type=int, default=5, help='runs at once on each GPU')
     parser.add_argument('--seconds', type=float, default=1e9, help='stop what is not done by then')
