@@ -165,7 +165,7 @@ def free_port():
 def launch(folder, *options, kind=''):
     "This very script under `accelerate launch`: two processes, each with half of every batch"
     command = [sys.executable, '-m', 'accelerate.commands.launch', *options, f'--main_process_port={free_port()}', __file__, str(folder), kind]
-    ran = subprocess.run(command, env=os.environ | dict(OMP_NUM_THREADS='1'), capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(command, env=os.environ | dict(OMP_NUM_THREADS='1'), capture_output=True, text=True, timeout=400)
     assert ran.returncode == 0, Path(f'{folder}.error').read_text() if Path(f'{folder}.error').exists() else ran.stderr[-3000:]
     return json.loads(Path(f'{folder}.json').read_text())
 
