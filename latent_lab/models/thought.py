@@ -8,8 +8,8 @@ __all__ = ['MATCHING', 'MIXING', 'HALTING', 'MODES', 'row_rms', 'ridge_map', 'to
            'latent_loss', 'distill_loss', 'check_reasoning', 'check_prompt', 'Plan', 'ThoughtParts', 'Looks',
            'ReadsInParallel', 'turns', 'ReadsInTurn', 'Plans', 'ReadsEitherWay', 'Taught', 'ThoughtCore',
            'ThoughtForward', 'ThoughtModel', 'Marked', 'thought_rule', 'Rows', 'fresh_rows', 'after_a_token',
-           'after_a_thought', 'Answered', 'gathered', 'mode_ratio', 'picked', 'ends_and_filler', 'GoesOn',
-           'ThinksAsTold', 'Answers', 'ThinksLast', 'ThoughtVerbs', 'LatentThoughtForCausalLM']
+           'after_a_thought', 'Answered', 'gathered', 'mode_ratio', 'picked', 'ends_and_filler', 'Standing', 'Steps',
+           'Advances', 'GoesOn', 'ThinksAsTold', 'Answers', 'ThinksLast', 'ThoughtVerbs', 'LatentThoughtForCausalLM']
 
 # %% ../../nbs/api/44_models.thought.ipynb #621903d7
 import copy
@@ -331,6 +331,7 @@ class ReadsInTurn(ReadsInParallel):
         "Some tokens of each row, of which only the first may be latent; what comes next is told about them"
         state, real = reading.cache.layers[-3:-1]
         if share is not None and state.state is not None: words = mixed(words, self.feedback(state.state)[:, None], share)
+        if (edit := reading.options.get('edit')) is not None: words = edit(words)
         logits, hidden = self.look(words, reading)
         state.update(last_state(hidden[-1], reading.real, state.state), words.shape[1])
         real.update(reading.real.long() if real.state is None else torch.cat([real.state, reading.real.long()], 1), words.shape[1])
@@ -422,12 +423,13 @@ class ThoughtForward(ThoughtCore):
         num_passes:int|str|None='configured',             # parallel passes; None: in turn, which is exact; by default the configuration's
         teacher:dict[str, Tensor]|None=None,              # the same rows in words, as `taught` takes them
         states:Float[Tensor, 'b n d']|None=None,          # feed these back in place of reading the tokens
+        edit:Callable|None=None,                          # (b, m, d) -> (b, m, d): changes what is read in turn, just before it is read
         **more,                                           # what `LatentCausalLM.forward` takes: `past_key_values`, `use_cache`, `output_latents`, `num_items_in_batch`, ...
     )->LatentOutput:
         "Read the tokens, think, and say what comes next"
         if labels is not None and reasoning_mask is not None: check_prompt(labels, reasoning_mask)
         told = dict(reasoning_mask=reasoning_mask, teacher=teacher, latent_ratio=self.config.latent_ratio if latent_ratio is None else latent_ratio,
-                    num_passes=self.config.num_passes if num_passes == 'configured' else num_passes)
+                    num_passes=self.config.num_passes if num_passes == 'configured' else num_passes, edit=edit)
         return super().forward(input_ids, attention_mask, labels=labels, states=states, **told, **more)
 
     def prepare_inputs_for_generation(self, input_ids, is_first_iteration=False, reasoning_mask=None, **kwargs):
@@ -591,43 +593,82 @@ def ends_and_filler(
     return list(ends), usual.pad_token_id if usual.pad_token_id is not None else next(iter(ends), 0)
 
 # %% ../../nbs/api/44_models.thought.ipynb #5b8662bd
-class GoesOn(ThoughtModel):
-    "One step after the other"
-    def prompt(self, input_ids:Int[Tensor, 'b n'], attention_mask:Int[Tensor, 'b n']|None)->tuple[Cache, Float[Tensor, 'b v']]:
-        "What is carried on after a prompt, and the logits after its last real token"
+class Standing(NamedTuple):
+    "Where an answer stands, and what it goes on from"
+    cache:Cache                          # of all that was read; it is moved on, so who wants to come back keeps a copy
+    logits:Float[Tensor, 'b v']          # of what comes next
+    rows:Rows                            # how far each row is
+    rule:HaltingRule|None                # that ends its thoughts
+    ratio:float                          # of the state in each thought
+    latents:dict[str, Tensor]|None=None  # of what was read last, if asked for
+
+class Steps(ThoughtModel):
+    "One step of an answer"
+    def begin(self,
+        input_ids:Int[Tensor, 'b n'],                 # prompts
+        attention_mask:Int[Tensor, 'b n']|None=None,  # 1 for real tokens, wherever padding stands
+        mode:str='latent',                            # 'latent', 'mixed' or 'text'
+        thoughts:int|HaltingRule|None=None,           # how many, or the most; or a rule; by default as configured
+        max_new_tokens:int=32,                        # for which there must be room
+        room:int=0,                                   # and for so many thoughts that are not its own
+        output_latents:bool=False,                    # those of the prompt are wanted too
+    )->Standing:
+        "Read prompts; nothing is thought or said yet"
+        ratio = mode_ratio(mode, self.config.latent_ratio, thoughts)
+        rule = None if mode == 'text' else thought_rule(self.config, self.decoder.get_output_embeddings(), thoughts)
+        if max_new_tokens < 1: raise ValueError(f'`max_new_tokens` is {max_new_tokens}; at least one is needed')
+        check_room(input_ids.shape[1] + (rule.max_steps if rule else room) + max_new_tokens - 1, self.decoder, 'a prompt, its thoughts and its answer')
         real = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
         if not real.any(1).all(): raise ValueError(f'row {int((~real.any(1)).nonzero()[0])} of `attention_mask` has no token; there is nothing to answer')
-        out = self(input_ids, attention_mask, use_cache=True)
-        return out.past_key_values, last_state(out.logits, real)
+        out = self(input_ids, attention_mask, use_cache=True, output_latents=output_latents)
+        return Standing(out.past_key_values, last_state(out.logits, real), fresh_rows(len(input_ids), rule is not None, input_ids.device), rule, ratio, out.latents)
 
-    def go_on(self, cache, logits, rows:Rows, rule:HaltingRule|None, ratio:float, ends, filler:int, most:int, temperature:float)->Answered:
+# %% ../../nbs/api/44_models.thought.ipynb #bb948868
+class Advances(Steps):
+    "And one more"
+    def advance(self,
+        now:Standing,              # its cache is moved on
+        token:Int[Tensor, 'b'],    # that each row says, or that its thought stands for
+        number:int,                # of the thought, from 1, in rows that think
+        edit:Callable|None=None,   # (number, (b, d) what each thought would read) -> (b, d) what it reads
+        output_latents:bool=False, # those of this step are wanted too
+    )->Standing:
+        "Read what each row says, or thinks"
+        cache, old, rows = now.cache, now.cache.layers[-3].state, now.rows
+        seen, thinking = torch.cat([cache.layers[-2].state, rows.alive[:, None].long()], 1), rows.thinking[:, None]
+        def changed(x): return torch.where(thinking[..., None], edit(number, x[:, 0])[:, None], x)
+        out = self(token[:, None], seen, thinking, latent_ratio=now.ratio, past_key_values=cache, output_latents=output_latents, edit=changed if edit is not None and thinking.any() else None)
+        if thinking.any(): rows = after_a_thought(rows, now.rule, cache.layers[-3].state, old, number)
+        return now._replace(logits=torch.where(rows.alive[:, None], out.logits[:, -1], now.logits), rows=rows, latents=out.latents)
+
+# %% ../../nbs/api/44_models.thought.ipynb #f8db0140
+class GoesOn(Advances):
+    "One step after the other"
+    def go_on(self, now:Standing, ends, filler:int, most:int, temperature:float, edit:Callable|None=None)->Answered:
         "Until all rows are done"
         said, words, thought, readout, states, fed = [], [], [], [], [], []
         while True:
-            token = picked(logits, temperature)
-            said.append(rows.alive & ~rows.thinking), words.append(token)
-            rows = after_a_token(rows, token, ends, most)
-            if not rows.alive.any(): break
-            old, thinking = cache.layers[-3].state, rows.thinking
-            seen = torch.cat([cache.layers[-2].state, rows.alive[:, None].long()], 1)
-            out = self(token[:, None], seen, thinking[:, None], latent_ratio=ratio, past_key_values=cache)
-            logits, new = torch.where(rows.alive[:, None], out.logits[:, -1], logits), cache.layers[-3].state
-            thought.append(thinking), readout.append(token), states.append(new), fed.append(old)
-            if thinking.any(): rows = after_a_thought(rows, rule, new, old, len(thought))
-        if not thought: thought, readout, states, fed = [rows.thinking], [token], *[[cache.layers[-3].state]]*2
-        return Answered(gathered(words, said, filler), rows.tokens, rows.thoughts, rows.tokens+rows.thoughts, gathered(readout, thought, -1), gathered(states, thought), gathered(fed, thought))
+            token = picked(now.logits, temperature)
+            said.append(now.rows.alive & ~now.rows.thinking), words.append(token)
+            now = now._replace(rows=after_a_token(now.rows, token, ends, most))
+            if not now.rows.alive.any(): break
+            thought.append(now.rows.thinking), readout.append(token), fed.append(now.cache.layers[-3].state)
+            now = self.advance(now, token, len(thought), edit)
+            states.append(now.cache.layers[-3].state)
+        if not thought: thought, readout, states, fed = [now.rows.thinking], [token], *[[now.cache.layers[-3].state]]*2
+        return Answered(gathered(words, said, filler), now.rows.tokens, now.rows.thoughts, now.rows.tokens+now.rows.thoughts, gathered(readout, thought, -1), gathered(states, thought), gathered(fed, thought))
 
 # %% ../../nbs/api/44_models.thought.ipynb #6359f054
 class ThinksAsTold(GoesOn):
     "Thoughts of somebody else"
-    def told(self, cache:Cache, logits:Float[Tensor, 'b v'], given:Float[Tensor, 'b k d'], number:Int[Tensor, 'b'])->tuple[Cache, Float[Tensor, 'b v']]:
-        "What is carried on after these thoughts, and the logits then"
-        if given.ndim != 3 or len(given) != len(logits): raise ValueError(f'`given` has shape {tuple(given.shape)}; it must be ({len(logits)}, k, d), thoughts of each row')
+    def told(self, now:Standing, given:Float[Tensor, 'b k d'], number:Int[Tensor, 'b'])->Standing:
+        "Where the answer stands after these thoughts"
+        if given.ndim != 3 or len(given) != len(now.logits): raise ValueError(f'`given` has shape {tuple(given.shape)}; it must be ({len(now.logits)}, k, d), thoughts of each row')
         real = torch.arange(given.shape[1], device=given.device) < number[:, None]
-        if not real.any(): return cache, logits
-        seen = torch.cat([cache.layers[-2].state, real.long()], 1)
-        out = self(torch.zeros_like(real, dtype=torch.long), seen, states=given, past_key_values=cache)
-        return cache, last_state(out.logits, real, logits)
+        if not real.any(): return now
+        seen = torch.cat([now.cache.layers[-2].state, real.long()], 1)
+        out = self(torch.zeros_like(real, dtype=torch.long), seen, states=given, past_key_values=now.cache)
+        return now._replace(logits=last_state(out.logits, real, now.logits))
 
 # %% ../../nbs/api/44_models.thought.ipynb #bd6d9b8d
 class Answers(ThinksAsTold):
@@ -641,15 +682,14 @@ class Answers(ThinksAsTold):
         max_new_tokens:int=32,                        # most tokens said
         temperature:float=0.,                         # 0: the likeliest
         given:tuple[Float[Tensor, 'b k d'], Int[Tensor, 'b']]|None=None, # states to think in place of its own, as `fed` has them, and how many of each row
+        edit:Callable|None=None,                      # (number from 1, (b, d) what each thought would read) -> (b, d) what it reads
     )->Answered:
         "Think, then say; each row stops by itself"
-        ratio = mode_ratio(mode, self.config.latent_ratio, thoughts)
         if given is not None and (mode != 'latent' or thoughts): raise ValueError('`given` thoughts are thought as they are; leave `mode` and `thoughts` out')
-        rule = None if mode == 'text' or given is not None else thought_rule(self.config, self.decoder.get_output_embeddings(), thoughts)
-        if max_new_tokens < 1: raise ValueError(f'`max_new_tokens` is {max_new_tokens}; at least one is needed')
-        check_room(input_ids.shape[1] + (rule.max_steps if rule else 0 if given is None else given[0].shape[1]) + max_new_tokens - 1, self.decoder, 'a prompt, its thoughts and its answer')
-        (ends, filler), rows, start = ends_and_filler(self.generation_config), fresh_rows(len(input_ids), rule is not None, input_ids.device), self.prompt(input_ids, attention_mask)
-        said = self.go_on(*(start if given is None else self.told(*start, *given)), rows, rule, ratio, torch.tensor(ends, dtype=torch.long, device=input_ids.device), filler, max_new_tokens, temperature)
+        ends, filler = ends_and_filler(self.generation_config)
+        if given is None: now = self.begin(input_ids, attention_mask, mode, thoughts, max_new_tokens)
+        else: now = self.told(self.begin(input_ids, attention_mask, 'text', None, max_new_tokens, room=given[0].shape[1]), *given)
+        said = self.go_on(now, torch.tensor(ends, dtype=torch.long, device=input_ids.device), filler, max_new_tokens, temperature, edit)
         return said if given is None else said._replace(num_thoughts=given[1], steps=said.num_tokens+given[1])        # thinking them oneself would have taken as long
 
 # %% ../../nbs/api/44_models.thought.ipynb #3bbf1755
