@@ -61,6 +61,11 @@ def ring(stage):
     return stage.locator('.ll-map').evaluate('plot => { const t = plot._fullData?.at(-1); return t ? [...t.x, ...t.y] : null }')
 
 
+def asked(stage, question):
+    "Wait until the steps are those of a question"
+    expect(stage.get_by_role('application')).to_have_attribute('aria-label', re.compile(re.escape(f'Steps of “{question}”')))
+
+
 def card(stage, row, step): return stage.locator(f'.ll-row-{row} [data-step="{step}"]')
 
 
@@ -192,14 +197,13 @@ def test_questions(adding, browser):
         run_all(page)
         stage, question = ready(page), page.get_by_label('Question', exact=True).first
         page.get_by_label('Examples').select_option('45+77=')
-        expect_change(lambda: words(stage, 'was')[3:], ['8', '6', 'end'], 'the answer')
+        asked(stage, '45+77=')
         assert words(stage, 'was')[3:] == ['1', '2', '2', 'end']
         expect(question).to_have_value('45+77=')
 
         started = time.monotonic()
         question.fill('<b>1</b>+2=')
-        expect(stage.locator('.ll-branch')).to_have_count(1)
-        expect_change(lambda: ''.join(words(stage, 'was')[3:]), '122end', 'the answer')
+        asked(stage, '<b>1</b>+2=')                                             # text stays text
         print(f'typed to answer: {time.monotonic()-started:.2f} s, of which .35 s tell typing from having typed')
         question.fill(' ')
         expect(stage.get_by_role('alert')).to_contain_text('the question is empty')

@@ -21,7 +21,6 @@ function buildDebugger(root) {
   parts.details = element("details", { className: "ll-details" }, element("summary", { textContent: "As a table" }), parts.table);
   parts.said.setAttribute("aria-live", "polite");
   parts.sentence.setAttribute("aria-live", "polite");
-  parts.scroller.setAttribute("aria-label", "Steps: left and right go to another step, Home and End to the first and the last, up and down to another answer of the history, Enter to what can be done to a thought");
   parts.history.setAttribute("aria-label", "Answers: arrows walk along them");
   parts.table.setAttribute("aria-label", "Table of steps");
   for (const [name, label] of [["kind", "What it reads instead"], ["amount", "How much"], ["word", "Word"], ["question", "Question"]]) parts[name].setAttribute("aria-label", label);
@@ -205,7 +204,7 @@ export function mount(root, Plotly, tell = null) {
 
   // What can be done to the step that is selected. There must be a thought, and someone to ask.
   function dress() {
-    const number = thoughtNumber(step), none = !frame.columns.some(thoughtNumber), there = number && number in Object.fromEntries(frame.columns.map((name) => [thoughtNumber(name), 1])) && Boolean(branch().cells[step]);
+    const number = thoughtNumber(step), none = !frame.columns.some(thoughtNumber), there = number > 0 && step in branch().cells;
     parts.form.hidden = !frame.live || !there;
     parts.hint.textContent = !frame.live ? frame.hint : none ? "It reasons aloud, or not at all: there is no thought to change." : there ? "" : number ? "There is nothing to change here in this answer." : "Select a thought to change it.";
     for (const option of parts.kind.options) option.hidden = option.disabled = (option.value === "previous" && number === 1) || (option.value === "keep" && !branch().cells[step]?.edit);
@@ -249,7 +248,6 @@ export function mount(root, Plotly, tell = null) {
     const seed = kind === "noise" ? frame.branches.filter(({ edits }) => edits.some((edit) => edit[0] === number && edit[1] === kind)).length : 0;   // other noise each time
     wish = Math.max(wish, frame.served) + 1;
     parts.busy.textContent = "thinking …";
-    parts.error.hidden = true;
     ask([at, number, kind, amount, text, seed]);
   }
 
@@ -265,6 +263,7 @@ export function mount(root, Plotly, tell = null) {
     if (kind) parts.kind.value = kind;
     if (question) parts.question.value = question;
     if (!parts.amount.value) parts.amount.value = 2;
+    parts.scroller.setAttribute("aria-label", `Steps of “${frame.question}”: left and right go to another step, Home and End to the first and the last, up and down to another answer of the history, Enter to what can be done to a thought`);
     shown();
     if (inHistory) parts.history.querySelector(".ll-here").focus();
     return drawMap();

@@ -32,7 +32,7 @@ from .project import Projector, describe_quality
 from .thoughts import Company, Generation, Moment, ask, company, draw_company, draw_path, layer_names, lens_words, path_states, thought_map, token_list
 from .widgets import Explorer, LatestWins, Portable, Stage, StageState, frame_json, page_assets, page_html, plotly_library, still_html
 
-# %% ../../nbs/api/69_explore.debugger.ipynb #2b23a080
+# %% ../../nbs/api/69_explore.debugger.ipynb #8059fcd0
 @dataclass(frozen=True, kw_only=True)
 class ThoughtView:
     "Everything a reader can choose"
@@ -59,6 +59,7 @@ def check_view(
     "Refuse what cannot be shown"
     if not view.question.strip(): raise ValueError('the question is empty; write something to think about')
     if view.mode not in modes_of(model): raise ValueError(f'`mode={view.mode!r}` is not one of {", ".join(map(repr, modes_of(model)))}')
+    if view.thoughts is not None and not isinstance(view.thoughts, int): raise ValueError(f'`thoughts` is a {type(view.thoughts).__name__}; it must be a number, and a rule belongs to the model: `config.halting`')
     if view.step.split(' ')[0] not in ('thought', 'token'): raise ValueError(f'`step={view.step!r}` is no step; it is called "thought 2", say, or "token 1"')
     return replace(view, thoughts=None if view.mode == 'text' else view.thoughts, edits={number: as_edit(edit) for number, edit in view.edits.items()})
 
@@ -323,10 +324,10 @@ def thought_controls(
     controls['mode'] = ipywidgets.Dropdown(description='Reasons', options=[(names[mode], mode) for mode in modes_of(model)], value=view.mode, layout=ipywidgets.Layout(width='max-content', margin='0 0 4px 0'), style=style)
     return controls
 
-# %% ../../nbs/api/69_explore.debugger.ipynb #9b51f5bf
+# %% ../../nbs/api/69_explore.debugger.ipynb #0377dd89
 class ThoughtWiring(Debugger):
     "From a control to the page; needs `controls`, `stage`, and the workers `latest` and `asking`"
-    error, failed = None, None   # the last exception, and what raised it
+    error, failed, guard = None, None, threading.Lock()   # the last exception, and what raised it; held while another answer is put before the reader
 
     @property
     def view(self)->ThoughtView: return replace(super().view, step=self.stage.step) if 'stage' in vars(self) else super().view
@@ -337,24 +338,29 @@ class ThoughtWiring(Debugger):
 
     def typed(self, change=None):
         "Something else is to be thought about: wait for a pause"
+        question = self.controls['question'].value
+        if 'offered' in self.controls: self.controls['offered'].value = question if question in self.thinker.questions[:500] else None
         self.stage.busy = 'thinking …'
         self.latest.last = time.monotonic()
         self.latest.submit(self.serve_question)
 
     def wonder(self, change):
         "The page asks for another thought"
-        if change.new: self.asking.submit(self.serve_fork, change.new)
+        if not change.new: return
+        if self.failed == self.serve_fork: self.stage.error = ''
+        self.asking.submit(self.serve_fork, change.new)
 
     def turned(self, change):
         "The page looks at another answer"
-        if change.new != self.history.at and change.new < len(self.history.branches): self.history = self.history.go(change.new)
+        with self.guard:
+            if change.new != self.history.at and change.new < len(self.history.branches): self.history = self.history.go(change.new)
 
     def look(self, history:History)->Generation:
-        self.history = history
-        if 'stage' in vars(self): self.show()
+        with self.guard: self.history = history
+        self.show()
         return history.now
 
-# %% ../../nbs/api/69_explore.debugger.ipynb #e8e7eb3d
+# %% ../../nbs/api/69_explore.debugger.ipynb #4b515e5c
 class ThoughtServing(ThoughtWiring):
     "From what is asked to the page"
     def serve(self, work, *request):
@@ -375,9 +381,9 @@ class ThoughtServing(ThoughtWiring):
         self.show()
 
     def serve_fork(self, asked:str):
-        "Another thought, and what comes of it"
+        "Another thought, and what comes of it; once"
         key, served, at, number, kind, amount, text, seed = json.loads(asked)[:8]
-        if key != self.key: return
+        if key != self.key or served <= self.served: return
         self.served = served
         self.look(self.history.go(at).fork(number, Edit(kind, amount, text, seed), self.others))
 
