@@ -249,7 +249,7 @@ def test_snapshot(tmp_path, browser, pupil, width):
         page.set_viewport_size(dict(width=width, height=900))
         page.goto(debugger.snapshot(tmp_path/'thoughts.html').as_uri())
         stage = ready(page)
-        assert page.locator('.ll-stage img').count() == 0
+        assert page.locator('.ll-page img').count() == 0
         expect(stage.locator('.ll-branch')).to_have_count(3)
         expect(card(stage, 'now', 'thought 1').locator('em')).to_have_text('left out')
         expect(stage.locator('.ll-form')).to_be_hidden()

@@ -1,5 +1,5 @@
 // A question, the thoughts about it and the answer, step by step; what each layer would say; and the answers that come of other thoughts. All answers of a history are
-// in the frame, so looking, undoing and redoing happen in the browser, also while the kernel is busy, and without one; only a new fork is asked for. `stage.js` comes before this file.
+// in the frame, so looking, undoing and redoing happen in the browser, also while the kernel is busy, and without one; only a new fork is asked for. `page.js` comes before this file.
 
 function buildDebugger(root) {
   const button = (textContent, title) => element("button", { type: "button", className: "ll-button", textContent, title });
@@ -26,7 +26,7 @@ function buildDebugger(root) {
   for (const [name, label] of [["kind", "What it reads instead"], ["amount", "How much"], ["word", "Word"], ["question", "Question"]]) parts[name].setAttribute("aria-label", label);
   parts.fork.type = "submit";
   parts.form = element("form", { className: "ll-form" }, element("label", {}, "Let it be ", parts.kind), parts.amount, parts.word, parts.question, parts.fork);
-  root.classList.add("ll-stage", "ll-debugger");
+  root.classList.add("ll-page", "ll-debugger");
   root.replaceChildren(parts.error,
     element("div", { className: "ll-answers" }, parts.was, parts.now), element("div", { className: "ll-line" }, parts.sentence, parts.busy),
     parts.scroller,
@@ -126,7 +126,7 @@ function nameSliders(root) {
   for (const slider of root.closest(".ll-explorer")?.querySelectorAll(".widget-slider") ?? []) slider.querySelector("[role='slider']")?.setAttribute("aria-label", slider.querySelector("label").textContent);
 }
 
-// ---- the stage
+// ---- the page
 
 export function mount(root, Plotly, tell = null) {
   const parts = buildDebugger(root);
@@ -313,4 +313,4 @@ export function mount(root, Plotly, tell = null) {
   };
 }
 
-export default asWidget(mount, (stage, state) => ({ at: () => stage.go(state.get("at")), step: () => stage.select(state.get("step")) }));
+export default asWidget(mount, (page, state) => ({ at: () => page.go(state.get("at")), step: () => page.select(state.get("step")) }));

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['lens_tokens', 'WAS', 'NOW', 'saved_only', 'most_thoughts', 'ThoughtView', 'modes_of', 'check_view', 'Thinker',
            'percent', 'said_of', 'step_cells', 'branch_frame', 'ring_at', 'draw_branches', 'step_names', 'edit_choices',
-           'describe_history', 'debug_frame', 'still_steps', 'ThoughtState', 'ThoughtStage', 'Debugging', 'Forking',
+           'describe_history', 'debug_frame', 'still_steps', 'ThoughtState', 'ThoughtElement', 'Debugging', 'Forking',
            'Debugger', 'thought_controls', 'ThoughtWiring', 'ThoughtServing', 'ThoughtExplorer']
 
 # %% ../../nbs/api/69_explore.debugger.ipynb #83c36e8b
@@ -30,7 +30,7 @@ from .forks import EDITS, Branch, Compared, Edit, History, as_edit, compare, com
 from .interpolation import plain_error
 from .project import Projector, describe_quality
 from .thoughts import Company, Generation, Moment, ask, company, draw_company, draw_path, layer_names, lens_words, path_states, thought_map, token_list
-from .widgets import Explorer, LatestWins, Portable, Stage, StageState, frame_json, page_assets, page_html, plotly_library, still_html
+from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_assets, page_html, plotly_library, still_html
 
 # %% ../../nbs/api/69_explore.debugger.ipynb #8059fcd0
 @dataclass(frozen=True, kw_only=True)
@@ -215,13 +215,13 @@ def still_steps(
             f'<text x="22" y="24" font-size="14" fill="#7a7a7a">{html.escape(frame["summary"].split(". ")[0][:100])}</text>{"".join(drawn)}</svg>')
 
 # %% ../../nbs/api/69_explore.debugger.ipynb #fb403418
-class ThoughtState(StageState):
-    "What the stage shows, what is selected on it, and what is asked"
+class ThoughtState(PageState):
+    "What the page shows, what is selected on it, and what is asked"
     step = traitlets.Unicode('thought 1').tag(sync=True)  # which step is looked at
     at = traitlets.Int().tag(sync=True)                   # which answer of the history
     asked = traitlets.Unicode().tag(sync=True)            # what is wanted, as JSON: the key of the frame, the number of the wish, the answer to fork, thought, kind, amount, text, seed
 
-class ThoughtStage(Stage):
+class ThoughtElement(PageElement):
     "The page element: steps, layers, edits, answers, map"
     _esm, _css = page_assets('debugger')
 
@@ -326,11 +326,11 @@ def thought_controls(
 
 # %% ../../nbs/api/69_explore.debugger.ipynb #0377dd89
 class ThoughtWiring(Debugger):
-    "From a control to the page; needs `controls`, `stage`, and the workers `latest` and `asking`"
+    "From a control to the page; needs `controls`, `page`, and the workers `latest` and `asking`"
     error, failed, guard = None, None, threading.Lock()   # the last exception, and what raised it; held while another answer is put before the reader
 
     @property
-    def view(self)->ThoughtView: return replace(super().view, step=self.stage.step) if 'stage' in vars(self) else super().view
+    def view(self)->ThoughtView: return replace(super().view, step=self.page.step) if 'page' in vars(self) else super().view
 
     def choose(self, change):
         "An example was chosen"
@@ -340,14 +340,14 @@ class ThoughtWiring(Debugger):
         "Something else is to be thought about: wait for a pause"
         question = self.controls['question'].value
         if 'offered' in self.controls: self.controls['offered'].value = question if question in self.thinker.questions[:500] else None
-        self.stage.busy = 'thinking …'
+        self.page.busy = 'thinking …'
         self.latest.last = time.monotonic()
         self.latest.submit(self.serve_question)
 
     def wonder(self, change):
         "The page asks for another thought"
         if not change.new: return
-        if self.failed == self.serve_fork: self.stage.error = ''
+        if self.failed == self.serve_fork: self.page.error = ''
         self.asking.submit(self.serve_fork, change.new)
 
     def turned(self, change):
@@ -367,10 +367,10 @@ class ThoughtServing(ThoughtWiring):
         "Do what was asked, in a worker; an error goes to the page"
         try:
             work(*request)
-            if self.failed == work: self.error, self.stage.error = None, ''
-        except Exception as error: self.failed, self.error, self.stage.error = work, error, plain_error(error)
+            if self.failed == work: self.error, self.page.error = None, ''
+        except Exception as error: self.failed, self.error, self.page.error = work, error, plain_error(error)
         finally:
-            if not self.latest.stale and not self.asking.stale: self.stage.busy = ''
+            if not self.latest.stale and not self.asking.stale: self.page.busy = ''
 
     def serve_question(self):
         "Answer what the controls say"
@@ -390,8 +390,8 @@ class ThoughtServing(ThoughtWiring):
     def show(self):
         "Let the page show the history as it is"
         shown = self.frame()
-        self.stage.at, self.stage.step, self.key = shown['at'], shown['step'], shown['key']
-        self.stage.frame = frame_json(shown)
+        self.page.at, self.page.step, self.key = shown['at'], shown['step'], shown['key']
+        self.page.frame = frame_json(shown)
 
 # %% ../../nbs/api/69_explore.debugger.ipynb #81647b01
 class ThoughtExplorer(ThoughtServing, Explorer, ipywidgets.VBox):
@@ -410,12 +410,12 @@ class ThoughtExplorer(ThoughtServing, Explorer, ipywidgets.VBox):
         ThoughtServing.__init__(self, model, questions, **choices)
         self.controls = thought_controls(self.view, self.thinker.questions, model)
         shown = self.frame()
-        self.key, self.stage, lock = shown['key'], ThoughtState(frame=frame_json(shown), step=shown['step'], at=shown['at']), lock or threading.Lock()
+        self.key, self.page, lock = shown['key'], ThoughtState(frame=frame_json(shown), step=shown['step'], at=shown['at']), lock or threading.Lock()
         self.latest, self.asking = LatestWins(self.serve, delay=.35, lock=lock), LatestWins(self.serve, delay=0., lock=lock)
         beside = ipywidgets.HBox([self.controls['thoughts'], self.controls['mode']], layout=ipywidgets.Layout(flex_flow='row wrap', overflow='visible', max_width='1200px'))
         above = [self.controls[name] for name in ('offered', 'question') if name in self.controls]
-        ipywidgets.VBox.__init__(self, [*above, beside, ThoughtStage(state=self.stage, library=plotly_library())], layout=ipywidgets.Layout(overflow='visible'))
+        ipywidgets.VBox.__init__(self, [*above, beside, ThoughtElement(state=self.page, library=plotly_library())], layout=ipywidgets.Layout(overflow='visible'))
         self.add_class('ll-explorer')
         for name, control in self.controls.items(): control.observe(self.choose if name == 'offered' else self.typed, 'value')
-        self.stage.observe(self.wonder, 'asked')
-        self.stage.observe(self.turned, 'at')
+        self.page.observe(self.wonder, 'asked')
+        self.page.observe(self.turned, 'at')
