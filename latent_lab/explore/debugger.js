@@ -16,6 +16,7 @@ function buildDebugger(root) {
     history: element("div", { className: "ll-history", role: "listbox" }),
     map: element("div", { className: "ll-plot ll-map", role: "img" }), quality: element("p", { className: "ll-hint" }),
     table: element("div", { className: "ll-scroll", tabIndex: 0, role: "region" }),
+    keys: element("p", { className: "ll-hint ll-keys" }),
   };
   const heading = (textContent) => element("h4", { textContent });
   parts.details = element("details", { className: "ll-details" }, element("summary", { textContent: "As a table" }), parts.table);
@@ -30,7 +31,7 @@ function buildDebugger(root) {
   root.replaceChildren(parts.error,
     element("div", { className: "ll-answers" }, parts.was, parts.now), element("div", { className: "ll-line" }, parts.sentence, parts.busy),
     parts.scroller,
-    element("p", { className: "ll-hint ll-keys" }, "← → step · Home, End · ↑ ↓ answer · Enter changes a thought"),
+    parts.keys,
     element("div", { className: "ll-two" },
       element("section", {}, parts.title, parts.said, parts.form, parts.hint, parts.words, element("div", { className: "ll-bar" }, heading("Answers so far"), parts.undo, parts.redo), parts.history),
       element("section", {}, heading("Where thoughts lie"), parts.map, parts.quality)), parts.details);
@@ -263,6 +264,7 @@ export function mount(root, Plotly, tell = null) {
     if (kind) parts.kind.value = kind;
     if (question) parts.question.value = question;
     if (!parts.amount.value) parts.amount.value = 2;
+    parts.keys.textContent = `← → step · Home, End · ↑ ↓ answer${frame.live ? " · Enter changes a thought" : ""}`;
     parts.scroller.setAttribute("aria-label", `Steps of “${frame.question}”: left and right go to another step, Home and End to the first and the last, up and down to another answer of the history, Enter to what can be done to a thought`);
     shown();
     if (inHistory) parts.history.querySelector(".ll-here").focus();
