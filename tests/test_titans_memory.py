@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from titans_pytorch import MemoryMLP
 from titans_pytorch import NeuralMemory as PeerMemory
 
+from latent_lab.blocks import memory
 from latent_lab.blocks.memory import NeuralMemory
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]/'benchmarks'))
@@ -18,7 +19,9 @@ from titans_memory import agreement, measure
 
 KINDS = {'as it comes': {}, 'one layer': dict(depth=1), 'no momentum': dict(momentum=None), 'nothing around': dict(wrapped=False), 'one head': dict(heads=1),
          'wide heads': dict(head_dim=6), 'token by token': dict(chunk_size=1, block_size=1), 'paper': dict(chunk_size=3, block_size=3), 'one block': dict(block_size=36)}
-each_kind = pytest.mark.parametrize('kind', KINDS)
+CAP = .03          # in these layers about half of the tokens would write more
+CAPPED = {f'{kind}, capped': KINDS[kind] | dict(max_write=CAP) for kind in ('as it comes', 'one layer', 'nothing around', 'token by token')}
+each_kind, capped_or_not = pytest.mark.parametrize('kind', KINDS), pytest.mark.parametrize('kind', KINDS | CAPPED)
 FORMS = {'reference': dict(form='reference'), 'dual': dict(form='dual'), 'spans of two': dict(form='dual', span=2), 'one span': dict(form='dual', span=100), 'auto': {}}
 each_form = pytest.mark.parametrize('form', ['reference', 'dual', 'spans of two', 'one span'])
 
@@ -35,7 +38,7 @@ def small():
 
 def make(kind, form='auto', **fields):
     "A layer whose rates differ from token to token"
-    layer = NeuralMemory(8, **{'heads': 2, 'chunk_size': 3, 'block_size': 9, 'expansion': 2., **FORMS[form], **KINDS[kind], **fields}).double()
+    layer = NeuralMemory(8, **{'heads': 2, 'chunk_size': 3, 'block_size': 9, 'expansion': 2., **FORMS[form], **(KINDS | CAPPED)[kind], **fields}).double()
     with torch.no_grad():
         for name, p in layer.named_parameters(): p.add_(torch.randn_like(p)*(.5 if name.startswith('to_') else .05))
     return layer
@@ -88,7 +91,7 @@ def test_the_peer_ends_with_the_same_memory(kind, form):
 
 
 @each_form
-@each_kind
+@capped_or_not
 def test_a_text_may_be_cut_anywhere(kind, form):
     layer, x = make(kind, form), torch.randn(2, 25, 8, dtype=torch.float64)
     whole, last = layer(x)
@@ -99,7 +102,7 @@ def test_a_text_may_be_cut_anywhere(kind, form):
         torch.testing.assert_close(state, last, rtol=1e-9, atol=1e-9)
 
 
-@each_kind
+@capped_or_not
 def test_forms_may_take_turns(kind):
     "Each leaves a state with which the other goes on"
     layer, x = make(kind), torch.randn(2, 40, 8, dtype=torch.float64)
@@ -111,7 +114,7 @@ def test_forms_may_take_turns(kind):
 
 
 @each_form
-@each_kind
+@capped_or_not
 def test_padded_and_packed_rows_read_as_if_alone(kind, form):
     layer, x = make(kind, form), torch.randn(3, 31, 8, dtype=torch.float64)
     for trial in range(3):
@@ -124,7 +127,7 @@ def test_padded_and_packed_rows_read_as_if_alone(kind, form):
 
 
 @each_form
-@each_kind
+@capped_or_not
 def test_later_tokens_change_nothing(kind, form):
     layer, x = make(kind, form), torch.randn(1, 20, 8, dtype=torch.float64)
     read = layer(x)[0]
@@ -150,14 +153,53 @@ def agree(ones, others):
         for a, b in zip(one, other, strict=True): torch.testing.assert_close(a, b, rtol=0, atol=1e-9*max(1, a.abs().max().item()))
 
 
+@pytest.mark.parametrize('max_write', [None, CAP])
 @pytest.mark.parametrize('form', ['dual', 'spans of two', 'one span'])
 @each_kind
-def test_gradients_have_gradients(kind, form):
-    layer, x = make(kind, 'reference'), torch.randn(2, 31, 8, dtype=torch.float64, requires_grad=True)
+def test_forms_agree_and_gradients_have_gradients(kind, form, max_write):
+    layer, x = make(kind, 'reference', max_write=max_write), torch.randn(2, 31, 8, dtype=torch.float64, requires_grad=True)
     wanted = everything(layer, x)
     layer.form, layer.span = 'dual', FORMS[form].get('span')
     agree(everything(layer, x), wanted)
     agree(wanted[1:2], wanted[2:3])
+
+
+@each_form
+@each_kind
+def test_some_tokens_are_capped_and_some_are_not(kind, form):
+    "Those that would have written more write as much as they may; in the first block, before which nothing was written, they are known"
+    layer, x = make(kind, form), torch.randn(2, 36, 8, dtype=torch.float64)
+    free, first = layer(x, output_writes=True)[2].size, layer.block_size
+    layer.max_write = CAP
+    size = layer(x, output_writes=True)[2].size
+    torch.testing.assert_close(size[..., :first], free[..., :first].clamp(max=CAP), rtol=1e-12, atol=0)
+    assert .2 < (size > CAP*(1-1e-9)).double().mean() < .8 and size.max() < CAP*(1+1e-9)
+    layer.max_write = 1e6          # nobody writes as much: not a bit is changed
+    assert torch.equal(layer(x, output_writes=True)[2].size, free)
+
+
+def all_but_first(cap): return cap.index_fill(1, torch.arange(9, cap.shape[1]), 1e6)
+
+MISTAKES = {'nothing is capped': ('_write', lambda write: lambda *inputs: write(*inputs[:5], None, *inputs[6:])),
+            'the first block alone is capped': ('_write', lambda write: lambda *inputs: write(*inputs[:5], all_but_first(inputs[5]), *inputs[6:])),
+            'the way back knows of no cap': ('_write_back', lambda back: lambda inputs, outs, kept, grads: back(inputs, outs, (*kept[:6], None, *kept[7:]), grads))}
+
+@pytest.mark.parametrize('mistake', MISTAKES)
+def test_a_mistaken_cap_is_found(monkeypatch, mistake):
+    name, broken = MISTAKES[mistake]
+    monkeypatch.setattr(memory, name, broken(getattr(memory, name)))
+    with pytest.raises(AssertionError, match='not close'): test_forms_agree_and_gradients_have_gradients('as it comes', 'spans of two', CAP)
+
+
+@each_form
+def test_a_cap_bounds_the_memory(form):
+    "One word over and over, at nine times the usual rate"
+    norm = lambda weights: sum(w.square().sum() for w in weights.values()).sqrt()
+    layer, word = NeuralMemory(32, rate=.09, **FORMS[form]), torch.randn(1, 1, 32).expand(1, 512, 32)
+    with torch.no_grad():
+        assert not norm(layer(word)[1].weights) < 1e6
+        layer.max_write = .05
+        assert norm(layer(word)[1].weights) < norm(layer.initial) + layer.chunk_size*.05/(.01*(1-.9))
 
 
 def kept_bytes(layer, x):
@@ -209,10 +251,24 @@ def test_a_long_span_launches_little(low):
     assert made(8, 8) - made(4, 4) < (made(1, 8) - made(1, 4))/2
 
 
+@pytest.mark.parametrize('depth, low', [(1, False), (2, False), (2, True)])
+def test_a_cap_launches_little(depth, low):
+    "For each block, forward and backward: ten beside what is made smaller in place"
+    def made(blocks, max_write):
+        layer, x = NeuralMemory(16, depth=depth, chunk_size=2, block_size=8, span=8, max_write=max_write), torch.randn(1, 8*blocks, 16)
+        with Calls() as calls:
+            with torch.autocast('cpu', torch.bfloat16, enabled=low): read = layer(x)[0]
+            torch.autograd.grad(read.float().sum(), [*layer.parameters()])
+        return calls.made
+    per_block = [(made(8, most) - made(4, most))/4 for most in (None, 1.)]
+    assert 0 < per_block[1] - per_block[0] <= 10
+
+
+@pytest.mark.parametrize('max_write', [None, .025])
 @pytest.mark.parametrize('span', [1, 2])
 @pytest.mark.parametrize('padded', [False, True])
-def test_compile_takes_the_layer_whole(padded, span):
-    layer, x = NeuralMemory(8, depth=span, chunk_size=2, block_size=4, span=span), torch.randn(2, 8, 8)
+def test_compile_takes_the_layer_whole(padded, span, max_write):
+    layer, x = NeuralMemory(8, depth=span, chunk_size=2, block_size=4, span=span, max_write=max_write), torch.randn(2, 8, 8)
     mask = torch.arange(8) < torch.tensor([[8], [5]]) if padded else None
     compiled = torch.compile(lambda x: layer(x, mask=mask)[0], fullgraph=True, backend='aot_eager')
     torch.testing.assert_close(compiled(x), layer(x, mask=mask)[0])

@@ -63,17 +63,44 @@ def _named(k, first, inner, second, written):
     pairs = dict(scale=(None, written), second=(inner, second), first=(k, first))
     return {name: pair for name, pair in pairs.items() if pair[1] is not None}
 
+# %% ../../nbs/api/16_blocks.memory.ipynb #cc7c176e
+def _norm(x): return torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)
+
+def _write_size(key, delta, inner, second, written):
+    "The norm of what each token writes (rows, s, 1), given that of its key"
+    parts = [key*_norm(delta), *(() if second is None else (_norm(inner)*_norm(second),)), *(() if written is None else (_norm(written),))]
+    return _norm(torch.cat(parts, -1))
+
+def _cap(k, max_write):
+    "(rows, s, 2): the norm of a token's key and how much it may write, side by side; None: as it comes"
+    return None if max_write is None else F.pad(_norm(k.detach()), (0, 1), value=max_write)
+
+@torch.no_grad()
+def _let_in(cap, *writes):
+    "How much of what a token would write is written (rows, s, 1)"
+    return (cap[..., 1:]/_write_size(cap[..., :1], *writes)).clamp(max=1)
+
+def _capped(cap, loss, delta, inner, second, written):
+    "What `_told` gives, not longer than the cap"
+    if cap is None: return loss, delta, inner, second, written
+    share = _let_in(cap, delta, inner, second, written)
+    less = lambda x: None if x is None else (x*share).to(x.dtype)
+    return loss, less(delta), inner, less(second), less(written)
+
+# %% ../../nbs/api/16_blocks.memory.ipynb #d6babd5d
 def surprise(
     k:Float[Tensor, 'rows s e'],  # keys
     v:Float[Tensor, 'rows s e'],  # values
     rate:Float[Tensor, 'rows s'], # θ
     weights:dict[str, Tensor],    # as in `recall`
+    max_write:float|None=None,    # norm of what a token writes, at most; None: as it comes
 )->tuple[Float[Tensor, 'rows s'], dict]: # surprises; for each of the weights (key, delta): a token writes key ⊗ delta
     "How wrong the memory is about each token, and what the token writes"
     second = weights['second'].to(k.dtype) if 'second' in weights else None
     through = () if second is None else (lambda x: x @ second, lambda x: x @ second.mT)
     aim, scale = (_wide(k) - v, 1 + weights['scale'][:, None]) if 'scale' in weights else (-_wide(v), None)
-    loss, *writes = _told(k @ weights['first'].to(k.dtype), aim, (rate*(-2/k.shape[-1]))[..., None], scale, *through)
+    told = _told(k @ weights['first'].to(k.dtype), aim, (rate*(-2/k.shape[-1]))[..., None], scale, *through)
+    loss, *writes = _capped(_cap(k, max_write), *told)
     return loss, _named(k, *writes)
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #fdaa2bef
@@ -85,10 +112,10 @@ def _sum_writes(writes, amounts):
         else: total[name] = _wide((amounts[..., None]*key[:, :, None]).to(key.dtype).flatten(2).mT @ delta).unflatten(1, (-1, key.shape[-1]))
     return [dict(zip(total, part)) for part in zip(*(x.unbind(1) for x in total.values()))]
 
-def _write_size(writes):
-    "The norm of what each token writes"
-    square = lambda x: _wide(x).square().sum(-1)
-    return sum(square(delta)*(1 if key is None else square(key)) for key, delta in writes.values()).sqrt()
+def _write_sizes(writes):
+    "The norm of what each token writes (rows, s)"
+    (key, delta), (inner, second), (_, written) = (writes.get(name, (None, None)) for name in ('first', 'second', 'scale'))
+    return _write_size(_norm(key), delta, inner, second, written)[..., 0]
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #c735f939
 class MemoryInputs(NamedTuple):
@@ -121,7 +148,7 @@ def _grow(old, share, more):
     return {name: torch.addcmul(more[name], share.view(-1, *[1]*(w.ndim-1)), w) for name, w in old.items()}
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #91218fed
-def _reference(inputs, initial, memory, inspect):
+def _reference(inputs, initial, memory, inspect, max_write):
     "Answers, surprises, sizes of writes, and the memory afterwards"
     initial, base, weights, momentum = (_for_rows(part, len(inputs.k)) for part in (initial, *memory))
     if inputs.log_stay is not None and not momentum: momentum = _zeros(weights)
@@ -129,7 +156,7 @@ def _reference(inputs, initial, memory, inspect):
     for i, (q, k, v, rate) in enumerate(zip(*(x.split(chunk, 1) for x in inputs[:4]))):
         fresh, full = inputs.fresh[i], inputs.full[:, i]
         if fresh is not False: base, weights, momentum = (_choose(fresh, new, old) for new, old in zip((initial, initial, _zeros(initial)), (base, weights, momentum)))
-        loss, writes = surprise(k, v, rate, base)
+        loss, writes = surprise(k, v, rate, base, max_write)
         before = weights
         if torch.compiler.is_compiling() or full.any():
             step, = _sum_writes(writes, torch.ones_like(rate)[..., None])
@@ -139,7 +166,7 @@ def _reference(inputs, initial, memory, inspect):
             weights = _choose(full, _grow(weights, inputs.log_keep[:, i].exp(), step), weights)
             base = _choose(inputs.closes[i], weights, base)
         read = torch.cat([recall(q[:, :-1], before), recall(q[:, -1:], weights)], 1)
-        found.append((read, loss, _write_size(writes) if inspect else loss))
+        found.append((read, loss, _write_sizes(writes) if inspect else loss))
     return *(torch.cat(x, 1) for x in zip(*found)), Memory(base, weights, momentum)
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #ffac292b
@@ -231,10 +258,10 @@ def _shares(inputs, count, base=False):
     return [_Shares(*parts) for parts in zip(*(part.unflatten(0, (rows, count)).unbind(1) for part in found))]
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #6273360a
-def _write_plainly(first, within, aim, factor, scale, old, earlier, *second):
-    "What all tokens write, as `_told` gives it; `old` says how much there is of the weights in `second`, `earlier` how much of writes, for each block (None: there is one), and `scale` is what 1 + γ is without writes"
+def _write_plainly(first, within, aim, factor, scale, cap, old, earlier, *second):
+    "What all tokens write, as `_capped` gives it; `old` says how much there is of the weights in `second`, `earlier` how much of writes, for each block (None: there is one), and `scale` is what 1 + γ is without writes"
     size, told, past, low = aim.shape[1]//(1 if old is None else old.shape[1]), [], None, lambda x: x.to(first.dtype)
-    second, back = [low(w) for w in second], [low(w).mT for w in second]
+    second, back, caps = [low(w) for w in second], [low(w).mT for w in second], cap if cap is None else cap.split(size, 1)
     for i, (hidden, *own) in enumerate(zip(*(x.split(size, 1) for x in (first, aim, factor)))):
         share, now, there, home = None if old is None else low(old[:, i:i+1]), None if scale is None else scale[:, i:i+1], (), ()
         if i:
@@ -243,7 +270,7 @@ def _write_plainly(first, within, aim, factor, scale, old, earlier, *second):
             if scale is not None: now = torch.baddbmm(now, c, written)
             there, home = (low(c), inner, deltas_2), (low(c), deltas_2, inner)
         through = (lambda x: _times_mix(x, share, second, *there), lambda x: _times_mix(x, share, back, *home)) if second else ()
-        told.append(_told(hidden, *own, now, *through))
+        told.append(_capped(caps and caps[i], *_told(hidden, *own, now, *through)))
         loss, *past = [parts[0] if parts[0] is None or not i else torch.cat(parts, 1) for parts in zip(*told)]
     return loss, *past
 
@@ -343,33 +370,43 @@ def _ways(kind, inner, delta, second, old, earlier, products=(None, None)):
     weights, old, earlier = [each(w.to(low)) for w in second], old.to(low), earlier.to(low)
     return kind(inner, delta, weights, old, earlier, products[0]), kind(delta, inner, [w.mT for w in weights], old, earlier, products[1])
 
-def _write(first, within, aim, factor, scale, old, earlier, *second):
+def _lessen(share, *parts):
+    "In place, those that there are"
+    for x in parts:
+        if x is not None: x.mul_(share)
+
+def _write(first, within, aim, factor, scale, cap, old, earlier, *second):
     "What `_write_plainly` gives, and what the way back needs besides"
-    size, hidden, delta, tails = aim.shape[1]//old.shape[1], first.clone(), torch.empty_like(first), []
+    size, hidden, delta, tails, shares = aim.shape[1]//old.shape[1], first.clone(), torch.empty_like(first), [], []
     written = None if scale is None else torch.empty_like(aim)
     inner, delta_2, back = (torch.empty_like(first), torch.empty_like(aim, dtype=first.dtype), torch.empty_like(first)) if second else (None, None, None)
     forth, home = _ways(_Way, inner, delta_2, second, old, earlier) if second else (None, None)
     cut = lambda x, n=size: [None]*old.shape[1] if x is None else x.split(n, 1)
-    for i, (h, d, a, f, now, w, back_i) in enumerate(zip(*map(cut, (hidden, delta, aim, factor)), cut(scale, 1), *map(cut, (written, back)))):
+    brought = (forth.brought, home.brought) if second else (cut(None), cut(None))
+    for i, (h, d, a, f, most, now, w, back_i, inner_i, d_2) in enumerate(zip(*map(cut, (hidden, delta, aim, factor, cap)), cut(scale, 1), *map(cut, (written, back)), *brought)):
         at = i*size
         if i: h.baddbmm_(within[:, at:at+size, :at], delta[:, :at])
-        if second: torch.ops.aten.gelu.out(h, out=forth.brought[i])
+        if second: torch.ops.aten.gelu.out(h, out=inner_i)
         if i and scale is not None: now = torch.baddbmm(now, earlier[:, i:i+1, :at], written[:, :at])
         wrong, wrote, tail = _tail(_wide(forth.go(i) if second else h), a, f, now)
         if scale is not None: w.copy_(wrote)
         if second:
-            home.brought[i].copy_(wrong)
+            d_2.copy_(wrong)
             torch.ops.aten.gelu_backward.grad_input(back_i.copy_(home.go(i)), h, grad_input=d)
         else: d.copy_(wrong)
+        if cap is not None: shares.append(_let_in(most, d, inner_i, d_2, w)), _lessen(shares[i], d, d_2, w)
         tails.append((now, *tail))
     now, error, *whole = (None if parts[0] is None else torch.cat(parts, 1) for parts in list(zip(*tails))[:5])
-    return (error.square().mean(-1), delta, inner, delta_2, written), (hidden, back, *((forth.products, home.products) if second else (None, None)), now, error, *whole, *(x for tail in tails for x in tail[5:]))
+    products, share = (forth.products, home.products) if second else (None, None), torch.cat(shares, 1) if shares else None
+    if shares: _lessen(share, back, products[1], *whole[:2])             # as if the rate had been lower
+    return (error.square().mean(-1), delta, inner, delta_2, written), (hidden, back, *products, now, error, share, *whole, *(x for tail in tails for x in tail[5:]))
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #b1da51f2
 def _write_back(inputs, outs, kept, grads):
     "Gradients of `inputs`, block by block from the last"
-    first, within, aim, factor, scale, old, earlier, *second = inputs
-    (_, delta, inner, delta_2, written), (hidden, back, *products, now, error), whole, norms = outs, kept[:6], kept[6:9], kept[9:]
+    first, within, aim, factor, scale, cap, old, earlier, *second = inputs
+    (_, delta, inner, delta_2, written), (hidden, back, *products, now, error, share), whole, norms = outs, kept[:7], kept[7:10], kept[10:]
+    if share is not None: factor = factor*share                          # the rate at which was written; the share is taken as given
     g_loss, g_delta, g_inner, g_delta_2, g_written = (g if i == 0 or x is None or g is not None else torch.zeros_like(x) for i, (g, x) in enumerate(zip(grads, outs)))
     g_hidden, g_scale, found, size = torch.empty_like(first), None if scale is None else torch.empty_like(scale), [], aim.shape[1]//old.shape[1]
     cut = lambda x: [None]*old.shape[1] if x is None else x.split(size, 1)
@@ -398,7 +435,8 @@ def _write_back(inputs, outs, kept, grads):
     g_old, g_earlier = (x + y for x, y in zip(forth.of_shares(), home.of_shares())) if second else (torch.zeros_like(old), torch.zeros_like(earlier))
     if scale is not None: g_earlier = torch.baddbmm(g_earlier, g_scale, written.mT)
     g_second = [(forth.of_weights(j, len(w)) + home.of_weights(j, len(w), True)).to(w.dtype) for j, w in enumerate(second)]
-    return g_hidden, g_hidden @ delta.mT, g_aim, (g_told*error).sum(-1, keepdim=True), g_scale, g_old, g_earlier, *g_second
+    g_factor, g_cap = (g_told*error).sum(-1, keepdim=True), None if cap is None else torch.zeros_like(cap)
+    return g_hidden, g_hidden @ delta.mT, g_aim, g_factor if share is None else g_factor*share, g_scale, g_cap, g_old, g_earlier, *g_second
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #3a287e96
 class _Write(torch.autograd.Function):
@@ -444,7 +482,7 @@ def _write_back_op(inputs: list[Tensor], grads: list[Tensor]) -> list[Tensor]:
 
 @_write_op.register_fake
 def _(inputs):
-    first, _, aim, _, scale, _, _, *second = _missing(inputs)
+    first, _, aim, _, scale, _, _, _, *second = _missing(inputs)
     inner, delta = (torch.empty_like(first), torch.empty_like(aim, dtype=first.dtype)) if second else (None, None)
     return _filled([aim.new_empty(aim.shape[:2]), torch.empty_like(first), inner, delta, None if scale is None else torch.empty_like(aim)])
 
@@ -475,14 +513,14 @@ def _old_scale(old, sources):
     "What old weights make of γ"
     return old @ torch.stack([_for_rows(part, len(old))['scale'] for part in sources], 1)
 
-def _write_span(k, v, rate, old, earlier, sources):
+def _write_span(k, v, rate, old, earlier, sources, max_write):
     "Surprises, and what is written; `old` says how much there is of each of the old weights in `sources`"
     spread = lambda x: x.to(k.dtype).repeat_interleave(k.shape[1]//x.shape[1], 1)
     hidden = _times_mix(k, None if old is None else spread(old), [part['first'] for part in sources])
     within, aim, scale = None if old is None else spread(earlier)*(k @ k.mT), -_wide(v), None
     if 'scale' in sources[0]: aim, scale = _wide(k) - v, 1 + (_for_rows(sources[0], len(k))['scale'][:, None] if old is None else _old_scale(old, sources))
     write = _write_plainly if old is None else _write_compiled if torch.compiler.is_compiling() else _Write.apply
-    loss, *writes = write(hidden, within, aim, (rate*(-2/k.shape[-1]))[..., None], scale, old, earlier, *(part['second'] for part in sources if 'second' in part))
+    loss, *writes = write(hidden, within, aim, (rate*(-2/k.shape[-1]))[..., None], scale, _cap(k, max_write), old, earlier, *(part['second'] for part in sources if 'second' in part))
     return loss, _named(k, *writes)
 
 def _read_span(q, writes, old, pairs, sources):
@@ -540,7 +578,7 @@ def _span_blocks(k, hidden, blocks):
     return max(1, max(256, 4*e*hidden//(e + hidden))//size) if k.is_cuda else 1
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #c92840a7
-def _dual(inputs, initial, memory, inspect, hand_on=True, span=None):
+def _dual(inputs, initial, memory, inspect, hand_on=True, span=None, max_write=None):
     "What `_reference` gives, a span at a time"
     (base, weights, momentum), rows, blocks, found = memory, len(inputs.rate), len(inputs.closes), []
     if span is None: span = _span_blocks(inputs.k, weights['first'].shape[-1], blocks)
@@ -553,12 +591,16 @@ def _dual(inputs, initial, memory, inspect, hand_on=True, span=None):
         old, by = [_low(source, part.k.dtype) for source in sources.values()], lambda share: _columns(share, sources)
         if len(part.closes) == 1: first = None, None, old[:1] if done or base is weights else [_low(base, part.k.dtype)]
         else: first = by(shares.first_old), shares.first, old
-        loss, writes = _write_span(part.k, part.v, part.rate, *first)
-        found.append((_read_span(part.q, writes, by(shares.read_old), shares.read, old), loss, _write_size(writes) if inspect else loss, len(part.closes)))
+        loss, writes = _write_span(part.k, part.v, part.rate, *first, max_write)
+        found.append((_read_span(part.q, writes, by(shares.read_old), shares.read, old), loss, _write_sizes(writes) if inspect else loss, len(part.closes)))
         if hand_on or sum(length for *_, length in found) < blocks: base, weights, momentum = _hand_on(part, writes, shares, sources, base if hand_on else None, initial)
     return *(torch.cat(x, 1) if len(x) > 1 else x[0] for x in list(zip(*found))[:3]), Memory(base, weights, momentum) if hand_on else None
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #a3a21d4c
+def _check_cap(max_write):
+    "A cap lets something in"
+    if max_write is not None and not max_write > 0: raise ValueError(f'`max_write` is {max_write}; it must be above 0, or None')
+
 def memorize(
     inputs:MemoryInputs,   # tokens in slots; `fresh` and `closes` are for chunks in the reference, for blocks in the dual form
     initial:dict,          # weights of a new memory
@@ -567,12 +609,14 @@ def memorize(
     inspect:bool=False,    # whether the sizes of the writes are wanted
     hand_on:bool=True,     # whether the memory afterwards is wanted
     span:int|None=None,    # blocks that go by in the dual form until weights are made; None: as suits the device
+    max_write:float|None=None, # norm of what a token writes, at most; None: as it comes
 )->tuple: # answers (rows, s, e), surprises (rows, s), sizes of writes (rows, s), and the memory afterwards
     "Read and write"
     if form not in ('reference', 'dual'): raise ValueError(f"`form` is {form!r}; it must be 'reference' or 'dual'")
     if span is not None and span < 1: raise ValueError(f'`span` is {span}; it must be at least 1')
+    _check_cap(max_write)
     with torch.autocast(inputs.k.device.type, enabled=False):      # products are done in the precision of the keys; everything else says its own
-        return _reference(inputs, initial, memory, inspect) if form == 'reference' else _dual(inputs, initial, memory, inspect, hand_on, span)
+        return _reference(inputs, initial, memory, inspect, max_write) if form == 'reference' else _dual(inputs, initial, memory, inspect, hand_on, span, max_write)
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #391ffb60
 class _Places(NamedTuple):
@@ -675,8 +719,8 @@ def state_from_tensors(
 class MemoryWrites(NamedTuple):
     "How each token was taken"
     surprise:Float[Tensor, 'b h n']      # mean square of what the memory got wrong
-    size:Float[Tensor, 'b h n']          # norm of what the token writes, into all weights together
-    rate:Float[Tensor, 'b h n']          # θ
+    size:Float[Tensor, 'b h n']          # norm of what the token writes, into all weights together; the cap, where it would have been longer
+    rate:Float[Tensor, 'b h n']          # θ, as the token says it
     momentum:Float[Tensor, 'b h n']|None # η, which the token's chunk averages; None: none
     forget:Float[Tensor, 'b h n']|None   # α, likewise
 
@@ -810,10 +854,11 @@ class NeuralMemory(nn.Module):
         wrapped:bool=True,       # the memory answers its input and a normalised correction
         form:str='auto',         # 'reference', 'dual', or 'auto': the reference for calls of at most a chunk
         span:int|None=None,      # blocks that go by in the dual form until weights are made; None: as suits the device
+        max_write:float|None=None, # norm of what a token writes, into all weights together, at most; None: as it comes
     ):
         super().__init__()
-        _check_sizes(width, heads, head_dim, depth, chunk_size, block_size, form, span)
-        self.width, self.heads, self.chunk_size, self.block_size, self.max_rate, self.form, self.span = width, heads, chunk_size, block_size, max_rate, form, span
+        _check_sizes(width, heads, head_dim, depth, chunk_size, block_size, form, span), _check_cap(max_write)
+        self.width, self.heads, self.chunk_size, self.block_size, self.max_rate, self.form, self.span, self.max_write = width, heads, chunk_size, block_size, max_rate, form, span, max_write
         e = width//heads if head_dim is None else head_dim
         self.read_norm, self.write_norm = nn.RMSNorm(width), nn.RMSNorm(width)
         self.to_query, self.to_key, self.to_value = (nn.Linear(width, heads*e, bias=False) for _ in range(3))
@@ -872,7 +917,7 @@ def _remember(layer, x, state, mask, documents, output_writes, output_state):
     each = lambda part, change: {name: change(w) for name, w in part.items()}
     initial = {name: _wide(w) for name, w in layer.initial.items()}                        # every row has the same, and no momentum
     memory = Memory(initial, initial, {}) if state is None else Memory(*(each(part, flat) for part in state[:3]))
-    read, loss, size, memory = memorize(inputs, initial, memory, form, output_writes, output_state, layer.span)
+    read, loss, size, memory = memorize(inputs, initial, memory, form, output_writes, output_state, layer.span, layer.max_write)
     read, after = _put_back(_join_heads(layer, read, placed), places, n, mask), None
     if output_state: after = MemoryState(*(each(part, heads) for part in memory), _still_waiting(placed, places, chunk), places.position, places.document)
     if not output_writes: return read, after
