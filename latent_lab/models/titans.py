@@ -57,6 +57,7 @@ def check_sizes(
     for name in ('memory_heads', 'num_attention_heads'):
         if c.attn_dim % getattr(c, name): raise ValueError(f'`{name}` is {getattr(c, name)}, which does not divide `attn_dim`, {c.attn_dim}')
     if c.memory_block_size < 1 or c.memory_block_size % c.memory_chunk_size: raise ValueError(f'`memory_block_size` is {c.memory_block_size}; it must be a multiple of `memory_chunk_size`, {c.memory_chunk_size}')
+    if c.memory_max_write is not None and not c.memory_max_write > 0: raise ValueError(f'`memory_max_write` is {c.memory_max_write}; it must be above 0, or None')
     if int(c.attn_dim//c.memory_heads*c.memory_expansion) < 1: raise ValueError(f'`memory_expansion` is {c.memory_expansion}, which leaves the memory no hidden feature')
 
 # %% ../../nbs/api/45_models.titans.ipynb #c11742a5
@@ -72,6 +73,7 @@ class TitansConfig(DecoderConfig):
         memory_expansion:float=2.,       # its hidden features, as a multiple of a head's
         memory_chunk_size:int=8,         # tokens that write together
         memory_block_size:int=64,        # tokens whose surprise is measured against the same weights
+        memory_max_write:float|None=1.,  # norm of what a token writes into a head's memory, at most; None: as it comes
         reasoning_layers:list[int]=(1,), # layers in which tokens think, from 0
         inner:str='attention',           # what a thought is: 'attention' to the thoughts of others, or 'gru', by oneself
         intuition_layers:int=2,          # before the first thought
@@ -91,11 +93,15 @@ class TitansConfig(DecoderConfig):
         for name, value, choices in (('variant', variant, VARIANTS), ('inner', inner, INNER), ('halting', halting, RULES), ('attention', self.attention, ('sliding',)), ('positions', self.positions, ('rope',))): check_choice(name, value, choices)
         self.memory_layers, self.reasoning_layers = (check_layers(name, layers, self.num_hidden_layers) for name, layers in (('memory_layers', memory_layers), ('reasoning_layers', reasoning_layers)))
         self.variant, self.persistent_tokens, self.memory_heads, self.memory_depth, self.memory_expansion = variant, persistent_tokens, memory_heads, memory_depth, memory_expansion
-        self.memory_chunk_size, self.memory_block_size, self.inner, self.intuition_layers = memory_chunk_size, memory_block_size, inner, intuition_layers
-        self.halting, self.max_thoughts, self.epsilon, self.halting_bias = halting, max_thoughts, epsilon, halting_bias
-        self.halting_threshold, self.halting_prior, self.horizon, self.gate_bias = halting_threshold, halting_prior, horizon, gate_bias
-        self.world_weight, self.ponder_weight = world_weight, ponder_weight
+        self.memory_chunk_size, self.memory_block_size, self.memory_max_write, self.inner, self.intuition_layers = memory_chunk_size, memory_block_size, memory_max_write, inner, intuition_layers
+        self.halting, self.max_thoughts, self.epsilon, self.halting_bias, self.halting_threshold, self.halting_prior = halting, max_thoughts, epsilon, halting_bias, halting_threshold, halting_prior
+        self.horizon, self.gate_bias, self.world_weight, self.ponder_weight = horizon, gate_bias, world_weight, ponder_weight
         check_sizes(self)
+
+    @classmethod
+    def from_dict(cls, config_dict, **kwargs):
+        "A saved configuration; one from before memories were capped stays without a cap"
+        return super().from_dict(dict(memory_max_write=None) | config_dict, **kwargs)
 
 # %% ../../nbs/api/45_models.titans.ipynb #be3bb97f
 class CompanyAttention(CausalAttention):
@@ -253,7 +259,7 @@ class TitansLayer(nn.Module):
         super().__init__()
         c, d = config, config.attn_dim
         self.variant, self.window = c.variant, c.chunk_size
-        self.memory = NeuralMemory(d, c.memory_heads, depth=c.memory_depth, expansion=c.memory_expansion, chunk_size=c.memory_chunk_size, block_size=c.memory_block_size) if number in c.memory_layers else None
+        self.memory = NeuralMemory(d, c.memory_heads, depth=c.memory_depth, expansion=c.memory_expansion, chunk_size=c.memory_chunk_size, block_size=c.memory_block_size, max_write=c.memory_max_write) if number in c.memory_layers else None
         self.attention_norm, self.feedforward_norm = nn.LayerNorm(d), nn.LayerNorm(d)
         self.attention = CompanyAttention(d, c.num_attention_heads, c.chunk_size, c.persistent_tokens, c.dropout)
         self.feedforward, self.dropout = FeedForward(d, c.intermediate_size), nn.Dropout(c.dropout)
