@@ -264,7 +264,7 @@ def test_a_cap_launches_little(depth, low):
     assert 0 < per_block[1] - per_block[0] <= 10
 
 
-@pytest.mark.parametrize('max_write', [None, .03])
+@pytest.mark.parametrize('max_write', [None, .025])
 @pytest.mark.parametrize('span', [1, 2])
 @pytest.mark.parametrize('padded', [False, True])
 def test_compile_takes_the_layer_whole(padded, span, max_write):
