@@ -486,7 +486,7 @@ def each_otherwise(
 class PrefixCaches:
     "What a model carries after the first pieces of a text, so that a question need not read them again"
     def __init__(self,
-        model,        # with `make_cache`, that takes `stop_after` beside a cache
+        model,        # with `make_cache`, that takes `stop_after` beside a cache; its weights stay as they are
         every:int=16, # tokens of a piece
     ):
         if every < 1: raise ValueError(f'`every` is {every}; a piece has at least 1 token')
