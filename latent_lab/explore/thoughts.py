@@ -361,7 +361,7 @@ def hits(
     folds:int,                          # parts
     ridge:float,                        # λ, in rows
     seed:int,                           # of the parts
-)->Float[np.ndarray, 'q s']:            # share of rows read right, of each quantity in each order
+)->Float[np.ndarray, 'quantities orders']:            # share of rows read right, of each quantity in each order
     "How often a probe is right"
     columns = [truth[order] for truth in truths for order in orders]
     told = np.split(examined(rows, np.concatenate(columns, 1), folds, ridge, seed), np.cumsum([c.shape[1] for c in columns])[:-1], 1)
