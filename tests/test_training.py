@@ -243,3 +243,4 @@ if __name__ == '__main__':
     how = dict(packed=True, per_device_eval_batch_size=2) if kind == 'packed' else {}
     if kind == 'thoughts': train_thoughts(folder, gradient_accumulation_steps=2)
     else: train(folder, dropout=0., per_device_train_batch_size=2, gradient_accumulation_steps=2, **how)
+    os._exit(0)     # at the interpreter's end Gloo may wait for a thread of its own that waits for the interpreter
