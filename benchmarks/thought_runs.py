@@ -16,7 +16,7 @@ from idea_runs import command
 from reasoner_runs import gather, train
 
 SEEDS = 0, 1, 2
-METHODS = {'no-cot': {}, 'text-cot': {}, 'icot': dict(data__fresh=True), 'pause': dict(data__fresh=True), 'coconut': dict(data__fresh=True), 'codi': {}, 'mixing': dict(model__num_passes=None)}
+METHODS = {'no-cot': {}, 'text-cot': {}, 'icot': {}, 'pause': {}, 'coconut': {}, 'codi': {}, 'mixing': dict(model__num_passes=None)}     # mixed rows are read in turn too, so that each method is exact
 
 SMALL = {'model.decoder': dict(model_type='llama', hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=128), 'data.num_rows': 60, 'data.eval_rows': 20, 'data.rows_per_step': 4,
          'training.per_device_train_batch_size': 4, 'training.per_device_eval_batch_size': 4, 'training.logging_steps': 2, 'training.save_steps': 3, 'training.warmup_steps': 0, 'training.disable_tqdm': True, 'training.bf16': False,
@@ -47,7 +47,7 @@ def hops(options):
 
 def budget(options):
     "One, two and three thoughts in place of each step"
-    return {f'budget/{per_step}/seed{seed}': thought('thought-tiny', options, seed, data__method='coconut', data__per_step=per_step, data__stage_steps=stages(options.sum_steps, 4), data__fresh=True) for per_step in (1, 3) for seed in seeds(options)}
+    return {f'budget/{per_step}/seed{seed}': thought('thought-tiny', options, seed, data__method='coconut', data__per_step=per_step, data__stage_steps=stages(options.sum_steps, 4)) for per_step in (1, 3) for seed in seeds(options)}
 
 def tiny(options):
     "The recipe that a shipped model is trained by"

@@ -676,7 +676,7 @@ def thought_tiny()->Recipe:
     return Recipe(name='thought-tiny', about=thought_tiny.__doc__,
         model=dict(model_type='latent_thought', decoder=dict(model_type='llama', hidden_size=256, intermediate_size=640, num_hidden_layers=4, num_attention_heads=4, max_position_embeddings=256), decoder_source=None, train_decoder=True),
         data=dict(kind='thoughts', source='addition', options=dict(digits=4, style='digits', difficulty=[0, 1, 2, 3, 4]), held_out='', num_rows=100_000, eval_rows=1000, max_length=128, chat=False, separator='\n', mark='#',
-                  method='coconut', stage_steps=[2000, 500, 500, 500, 2500], per_step=2, schedule='linear', warm_up=.2, arrived=.8, ratio=1., fresh=False, rows_per_step=128),
+                  method='coconut', stage_steps=[2000, 500, 500, 500, 2500], per_step=2, schedule='linear', warm_up=.2, arrived=.8, ratio=1., fresh=True, rows_per_step=128),
         training=dict(learning_rate=1e-3, warmup_steps=200, weight_decay=.01, per_device_train_batch_size=128, per_device_eval_batch_size=256, logging_steps=100, save_steps=1000, max_grad_norm=1., seed=0),
         evaluation=dict(num_rows=1000, thoughts=[0, 1, 2, 4, 6, 8, 10], audit=True))
 

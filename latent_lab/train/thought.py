@@ -49,7 +49,7 @@ class Method(NamedTuple):
     words:str            # which stay in words: 'all', 'none', or 'late', those that have not gone yet
     place:str=''         # what holds the place of those that went: 'thought', 'pause' or nothing
     mixed:bool=False     # those that stay are word and state at once
-    taught:bool=False    # the row in words is a teacher
+    taught:bool=False    # the row in words is a teacher, and comes first
 
 METHODS = {'no-cot': Method('none'), 'text-cot': Method('all'), 'icot': Method('late'), 'pause': Method('late', 'pause'), 'coconut': Method('late', 'thought'),
            'codi': Method('none', 'thought', taught=True), 'mixing': Method('all', mixed=True)}
@@ -78,7 +78,7 @@ def lay_out(
     pause_id:int=0,         # token that holds a place
 )->LaidOut:
     "One row under a method"
-    m, steps = method_of(method), steps_of(row)
+    m, steps = method_of('text-cot' if method_of(method).taught and stage == 0 else method), steps_of(row)
     gone = dict(all=0, none=len(steps), late=len(steps) if stage >= stages else stage)[m.words]
     number = per_step*(stages if m.words == 'none' else min(stage, stages)) if m.place else 0
     kept, end = [token for step in steps[gone:] for token in step], [*mark_ids, *row['answer_ids']]
@@ -122,7 +122,9 @@ class PadThoughts:
     def __call__(self, rows:list[dict])->dict[str, Tensor]:
         laid, lead = [self.laid_out(row) for row in rows], len(self.mark_ids)
         batch = self.batch(laid, 'around' if any(row.reasoning for row in laid) else 'right')
-        if not METHODS[self.method].taught: return batch
+        firsts = [row.get('stage') == 0 for row in rows]
+        if not METHODS[self.method].taught or all(firsts): return batch
+        if any(firsts): raise ValueError('a batch mixes teachers that still learn with pupils; let stages end at whole steps')
         words = [self.laid_out(row, 'text-cot') for row in rows]
         here, widest = [len(row.reasoning)+lead-1 for row in laid], max(len(row.prompt) for row in laid)
         there = [len(row.prompt+row.rest)-len(whole['answer_ids'])-1 for row, whole in zip(words, rows)]
@@ -135,8 +137,9 @@ def stage_steps(
 )->dict[int, int]:        # stage -> optimizer steps
     "How long each stage of a method takes"
     if len(steps) < 2: raise ValueError(f'`steps` is {list(steps)}; a first stage, in words, and a last are needed')
-    last = len(steps)-1
-    return {stage: n for stage, n in enumerate(steps) if n} if method_of(method).words == 'late' else {last: sum(steps)}
+    m, last = method_of(method), len(steps)-1
+    found = dict(enumerate(steps)) if m.words == 'late' else {0: steps[0], last: sum(steps[1:])} if m.taught else {last: sum(steps)}
+    return {stage: n for stage, n in found.items() if n}
 
 def thought_course(
     rows,                # as `check_rows` wants them
