@@ -1,7 +1,7 @@
 """Train and measure the runs behind the experiments with latent thoughts, spread over the GPUs of one machine.
 
     python benchmarks/thought_runs.py train sums --gpus 0 --per-gpu 7
-    python benchmarks/thought_runs.py train words --source gsm8k-aug.jsonl --backbone SmolLM2-135M-Instruct --gpus 0
+    python benchmarks/thought_runs.py train words --source words_train.jsonl --held-out words_asked.jsonl --backbone SmolLM2-135M-Instruct --gpus 0
     python benchmarks/thought_runs.py gather
 
 `train` runs one `latent-lab train ...` command a run; runs that are finished are skipped, so a stopped suite goes on where it was. Every run of a suite takes as many steps over the same rows; of one seed, all are asked
@@ -18,7 +18,7 @@ from reasoner_runs import gather, train
 SEEDS = 0, 1, 2
 METHODS = {'no-cot': {}, 'text-cot': {}, 'icot': {}, 'pause': {}, 'coconut': {}, 'codi': {}, 'mixing': dict(model__num_passes=None)}     # mixed rows are read in turn too, so that each method is exact
 
-SMALL = {'model.decoder': dict(model_type='llama', hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=128), 'data.num_rows': 60, 'data.eval_rows': 20, 'data.rows_per_step': 4,
+SMALL = {'model.decoder': dict(model_type='llama', hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=384), 'data.num_rows': 60, 'data.eval_rows': 20, 'data.rows_per_step': 4,
          'training.per_device_train_batch_size': 4, 'training.per_device_eval_batch_size': 4, 'training.logging_steps': 2, 'training.save_steps': 3, 'training.warmup_steps': 0, 'training.disable_tqdm': True, 'training.bf16': False,
          'evaluation.num_rows': 8, 'evaluation.thoughts': [0, 2]}
 
@@ -36,8 +36,9 @@ def stages(total, number):
     return [first, *[(total-first-last)//(number-1)]*(number-1), last] if number > 1 else [first, total-first]
 
 def sums(options):
-    "Sums, by each of the methods"
-    how = dict(data__stage_steps=stages(options.sum_steps, options.digits), data__options=dict(digits=options.digits, style='digits', difficulty=list(range(options.digits+1))))
+    "Sums of several lengths, told column by column, by each of the methods"
+    longest = max(options.digits)
+    how = dict(data__max_length=256, data__per_step=1, data__stage_steps=stages(options.sum_steps, longest), data__options=dict(digits=options.digits, style='words', difficulty=list(range(longest+1))))
     return {f'sums/{method}/seed{seed}': thought('thought-tiny', options, seed, data__method=method, **how, **change) for method, change in METHODS.items() for seed in seeds(options)}
 
 def hops(options):
@@ -55,11 +56,17 @@ def tiny(options):
 
 def words(options):
     "Word problems told in equations, with adapters on a borrowed language model"
-    where = (dict(data__source=options.source) if options.source else {}) | (dict(model__decoder_source=options.backbone) if options.backbone else {})
-    return {f'words/{method}': thought('thought-smollm', options, data__method=method, data__stage_steps=stages(options.word_steps, 3), **where, **METHODS[method]) for method in ('no-cot', 'text-cot', 'coconut', 'codi')}
+    where = (dict(data__source=options.source) if options.source else {}) | (dict(data__held_out=options.held_out, data__eval_rows=10_000) if options.held_out else {}) | (dict(model__decoder_source=options.backbone) if options.backbone else {})
+    return {f'words/{method}': thought('thought-smollm', options, data__method=method, data__stage_steps=stages(options.word_steps, 3), **where, **METHODS[method]) for method in ('no-cot', 'text-cot', 'icot', 'pause', 'coconut', 'codi')}
 
 SUITES = dict(sums=sums, hops=hops, budget=budget, tiny=tiny, words=words)
 
+
+def other_lengths(recipe):
+    "The recipe's questions with sums of lengths that it has not seen: those in between, and one more"
+    options = recipe.data['options']
+    seen = options['digits'] if recipe.data['source'] == 'addition' else []
+    return {f'{n} digits': recipe.data | dict(options=options | dict(digits=[n], difficulty=list(range(n+1))), eval_rows=300) for n in range(min(seen), max(seen)+2) if n not in seen} if len(seen) > 1 else {}
 
 def answer(folder):
     "What a trained model says to each held-out question, as it was trained and in other ways"
@@ -68,13 +75,15 @@ def answer(folder):
     from latent_lab.train.thought import answered, as_trained
     model = hub.load(str(folder), 'cuda' if torch.cuda.is_available() else None)
     recipe = recipes.Recipe.from_json((folder/'recipe.json').read_text())
-    data = recipe.data | dict(eval_rows=recipe.evaluation['num_rows'])
-    rows = recipes.worked_rows(recipes.worked_questions(recipe.data, recipe.training['seed'], asked_only=True)[1], model.tokenizer, recipe.data)
-    rows, pad = rows.select(range(min(data['eval_rows'], len(rows)))), recipes.thought_pad(model, recipe.data)
-    ways = {'as trained': as_trained(pad), 'direct': dict(way='direct'), 'text': dict(way='text')}
-    found = {name: answered(model, rows, **way) for name, way in ways.items()}
-    told = {name: dict(exact=frame.exact.astype(int).tolist(), steps=frame.steps.tolist(), tokens=frame.tokens.tolist(), said=model.tokenizer.batch_decode(frame.said.tolist()[:50])) for name, frame in found.items()}
-    (folder/'answers.json').write_text(json.dumps(told | dict(difficulty=list(rows['difficulty']) if 'difficulty' in rows.column_names else None, questions=list(rows['question'][:50]))))
+    def asked(data): return recipes.worked_rows(recipes.worked_questions(data, recipe.training['seed'], asked_only=True)[1], model.tokenizer, data)
+    def told(rows, **way):
+        frame = answered(model, rows, **way)
+        return dict(exact=frame.exact.astype(int).tolist(), steps=frame.steps.tolist(), tokens=frame.tokens.tolist(), said=model.tokenizer.batch_decode(frame.said.tolist()[:50]))
+    rows, usual = asked(recipe.data), as_trained(recipes.thought_pad(model, recipe.data))
+    rows = rows.select(range(min(recipe.evaluation['num_rows'], len(rows))))
+    found = {name: told(rows, **way) for name, way in {'as trained': usual, 'direct': dict(way='direct'), 'text': dict(way='text')}.items()}
+    found |= {name: told(asked(data), **usual) for name, data in other_lengths(recipe).items()}
+    (folder/'answers.json').write_text(json.dumps(found | dict(difficulty=list(rows['difficulty']) if 'difficulty' in rows.column_names else None, questions=list(rows['question']))))
 
 def then(output, name):
     "What a run does when it has been trained"
@@ -103,10 +112,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('what', choices=['train', 'gather'])
     parser.add_argument('suites', nargs='*', help=', '.join(SUITES))
-    parser.add_argument('--digits', type=int, default=4, help='of the sums')
+    parser.add_argument('--digits', type=int, nargs='+', default=[4, 6, 8], help='of the sums')
     parser.add_argument('--source', default='', help='of the word problems: a name, a file or a Hub id (default: that of the recipe)')
+    parser.add_argument('--held-out', default='', help='word problems that are asked (default: some of the source)')
     parser.add_argument('--backbone', default='', help='where SmolLM2-135M-Instruct lies (default: the Hub)')
-    for suite, steps in dict(sum=6000, hop=6000, tiny=6000, word=7000).items(): parser.add_argument(f'--{suite}-steps', type=int, default=steps, help=f'of a run (default: {steps})')
+    for suite, steps in dict(sum=6000, hop=6000, tiny=6000, word=3000).items(): parser.add_argument(f'--{suite}-steps', type=int, default=steps, help=f'of a run (default: {steps})')
     parser.add_argument('--gpus', nargs='+', default=['0'])
     parser.add_argument('--per-gpu', type=int, default=5, help='runs at once on each GPU')
     parser.add_argument('--seconds', type=float, default=1e9, help='stop what is not done by then')

@@ -30,11 +30,21 @@ def titans(recipe, options, seed=0, **settings):
     settings = {name.replace('__', '.'): value for name, value in settings.items()} | (small if options.small else {})
     return command(recipe, seed, **{name.replace('.', '__'): value for name, value in settings.items()})
 
+SHALLOW = dict(model__num_hidden_layers=2, model__memory_layers=[])      # more would leave nothing to think about
+HOPS = SHALLOW | dict(data__task='hops', training__learning_rate=1e-3)
+SUMS = SHALLOW | dict(data__task='addition', model__reasoning_layers=[0])
+MADE = {'hops': (HOPS | dict(data__options=dict(difficulty=[1, 2, 3, 4, 5])), .001), 'hops-dearer': (HOPS | dict(data__options=dict(difficulty=[1, 2, 3, 4, 5])), .003), 'few-hops': (HOPS, .003),
+        'addition': (SUMS, .003), 'long-addition': (SUMS | dict(data__options=dict(digits=4, difficulty=[0, 1, 2, 3, 4])), .002),
+        'maze': (dict(data__task='maze', data__options=dict(size=5, difficulty=[1, 2, 3, 4, 5, 6])), .001), 'listops': (dict(data__task='listops'), .003)}
+
 def tasks(options):
-    "Each task with thoughts that end by themselves, and with as many as there may be; two layers without a memory where more would leave nothing to think about"
-    kinds, small = dict(act=dict(model__ponder_weight=.003), fixed=dict(model__halting='fixed')), dict(model__num_hidden_layers=2, model__memory_layers=[])
-    setting = dict(addition=small | dict(model__reasoning_layers=[0]), listops={}, maze=dict(data__options=dict(size=5, difficulty=[1, 2, 3, 4, 5, 6])), hops=small | dict(training__learning_rate=1e-3))
-    return {f'tasks/{task}/{kind}/seed{seed}': titans('titans-tasks', options, seed, data__task=task, data__steps=options.task_steps, **setting[task], **change) for task in setting for kind, change in kinds.items() for seed in seeds(options)}
+    "Each made task, and what a thought costs there: thoughts that end by themselves, and as many as there may be"
+    runs = {}
+    for task, (setting, cost) in MADE.items():
+        for kind, change in dict(act=dict(model__ponder_weight=cost), fixed=dict(model__halting='fixed')).items():
+            if (task, kind) == ('hops-dearer', 'fixed'): continue                # those of `hops`
+            runs |= {f'tasks/{task}/{kind}/seed{seed}': titans('titans-tasks', options, seed, data__steps=options.task_steps, **setting, **change) for seed in seeds(options)}
+    return {name: words for name, words in runs.items() if name.split('/')[1] in options.tasks}
 
 def chat(options):
     "Conversations with one part left out at a time, all equal in parameters"
@@ -117,6 +127,7 @@ def main():
     parser.add_argument('--tokenizer', default='', help='of the big run: a folder or a Hub id (default: one of 16,000 pieces learnt from the conversations, with GPT-2\'s number of rows in the embedding)')
     for suite, steps in dict(task=4000, chat=1000, tiny=2500, big=300).items(): parser.add_argument(f'--{suite}-steps', type=int, default=steps, help=f'of a run (default: {steps}){"; a multiple of 500" if suite in ("chat", "tiny") else ""}')
     parser.add_argument('--tiny-seeds', type=int, default=1)
+    parser.add_argument('--tasks', nargs='+', default=list(MADE), choices=MADE, help='made tasks (default: all)')
     parser.add_argument('--gpus', nargs='+', default=['0'])
     parser.add_argument('--per-gpu', type=int, default=5, help='runs at once on each GPU')
     parser.add_argument('--seconds', type=float, default=1e9, help='stop what is not done by then')

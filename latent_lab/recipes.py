@@ -369,7 +369,7 @@ def chat_data(data:dict, seed:int):
     return training, held_out, tokenizer
 
 # %% ../nbs/api/71_recipes.ipynb #f71e087c
-QUESTIONS = dict(addition=dict(digits=3, difficulty=[0, 1, 2, 3]), listops=dict(max_depth=5, max_args=3, difficulty=[2, 3, 4, 5]), maze=dict(size=6, difficulty=[1, 2, 3, 4, 5, 6, 7, 8]), hops=dict(size=6, difficulty=[1, 2, 3]))   # what is usual for each task
+QUESTIONS = dict(addition=dict(digits=3, difficulty=[0, 1, 2, 3]), running_sums=dict(difficulty=[1, 2, 3, 4, 5]), listops=dict(max_depth=5, max_args=3, difficulty=[2, 3, 4, 5]), maze=dict(size=6, difficulty=[1, 2, 3, 4, 5, 6, 7, 8]), hops=dict(size=6, difficulty=[1, 2, 3]))   # what is usual for each task
 
 def question_data(data:dict, seed:int):
     "Training rows, evaluation rows and tokenizer of made questions, each difficulty equally often"
@@ -654,7 +654,7 @@ def titans_122m()->Recipe:
 
 # %% ../nbs/api/71_recipes.ipynb #da56a951
 def titans_tasks()->Recipe:
-    "Titans on made questions, which they answer without writing a step: sums, nested lists, mazes or hops, as data.task says"
+    "Titans on made questions, which they answer without writing a step: sums, running sums, nested lists, mazes or hops, as data.task says"
     return Recipe(name='titans-tasks', about=titans_tasks.__doc__,
         model=dict(model_type='titans', attn_dim=128, num_hidden_layers=3, num_attention_heads=4, dropout=0., chunk_size=256, memory_layers=[0], reasoning_layers=[1]),
         data=dict(kind='questions', task='addition', options={}, num_rows=40_000, eval_rows=1000, steps=4000),

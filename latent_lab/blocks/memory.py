@@ -9,6 +9,7 @@ __all__ = ['recall', 'surprise', 'MemoryInputs', 'Memory', 'memory_coefficients'
 # %% ../../nbs/api/16_blocks.memory.ipynb #b344ca58
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -455,13 +456,13 @@ class _Write(torch.autograd.Function):
     def backward(ctx, *grads):
         inputs, outs, kept = ctx.saved_tensors[:ctx.given], ctx.saved_tensors[ctx.given:ctx.given+5], ctx.saved_tensors[ctx.given+5:]
         with torch.autocast(inputs[0].device.type, enabled=False):
-            return _again(inputs, grads) if torch.is_grad_enabled() else _write_back(inputs, outs, kept, grads)
+            return _again(_write_plainly, inputs, grads) if torch.is_grad_enabled() else _write_back(inputs, outs, kept, grads)
 
-def _again(inputs, grads):
+def _again(function, inputs, grads):
     "Gradients that have gradients"
     inputs = [x if x is None else x.view_as(x) for x in inputs]          # one input may be made of another, and what reaches it that way is not its own
     leaves, given = [x for x in inputs if x is not None and x.requires_grad], [g is not None for g in grads]
-    outs, grads = ([x for x, wanted in zip(parts, given) if wanted] for parts in (_write_plainly(*inputs), grads))
+    outs, grads = ([x for x, wanted in zip(parts, given) if wanted] for parts in (function(*inputs), grads))
     found = iter(torch.autograd.grad(outs, leaves, grads, create_graph=True, allow_unused=True))
     return tuple(next(found) if x is not None and x.requires_grad else None for x in inputs)
 
@@ -525,11 +526,38 @@ def _write_span(k, v, rate, old, earlier, sources, max_write):
     loss, *writes = write(hidden, within, aim, (rate*(-2/k.shape[-1]))[..., None], scale, _cap(k, max_write), old, earlier, *(part['second'] for part in sources if 'second' in part))
     return loss, _named(k, *writes)
 
+# %% ../../nbs/api/16_blocks.memory.ipynb #28771b4c
+def _read_plainly(number, q, scale, kept, found, *given):
+    "What tokens are answered; given are matrices of `number` old memories, layer by layer, and two pairs of writes"
+    (*matrices, key, delta, inner, delta_2), layers = given, ('first', 'second')
+    weights, pairs = dict(zip(layers, (matrices[:number], matrices[number:]))), dict(zip(layers, ((key, delta), (inner, delta_2))))
+    return _answer(q, lambda x, name: _times_mix(x, kept, weights[name], found, *pairs[name]), scale, len(matrices) > number)
+
+class _Read(torch.autograd.Function):
+    "`_read_plainly`, of which only what goes in is kept: on the way back it is computed again"
+    @staticmethod
+    def forward(ctx, number, *inputs):
+        ctx.number = number
+        ctx.save_for_backward(*inputs)
+        return _read_plainly(number, *inputs)
+
+    @staticmethod
+    def backward(ctx, grad):
+        read, inputs = partial(_read_plainly, ctx.number), ctx.saved_tensors
+        with torch.autocast(grad.device.type, enabled=False):
+            if torch.is_grad_enabled(): return None, *_again(lambda *inputs: [read(*inputs)], inputs, [grad])
+            with torch.enable_grad():
+                inputs = [x if x is None else x.detach().requires_grad_(x.requires_grad) for x in inputs]
+                leaves = [x for x in inputs if x is not None and x.requires_grad]
+                gradients = iter(torch.autograd.grad(read(*inputs), leaves, grad))
+        return None, *(next(gradients) if x is not None and x.requires_grad else None for x in inputs)
+
 def _read_span(q, writes, old, pairs, sources):
-    "What tokens are answered"
+    "What tokens are answered; `old` says how much there is of each of the old weights in `sources`"
     scale = torch.baddbmm(_old_scale(old, sources), pairs, writes['scale'][1]) if 'scale' in writes else None
-    kept, found = old.to(q.dtype), pairs.to(q.dtype)
-    return _answer(q, lambda x, name: _times_mix(x, kept, [part[name] for part in sources], found, *writes[name]), scale, 'second' in writes)
+    matrices = [part[name] for name in ('first', 'second') if name in writes for part in sources]
+    read = partial(_read_plainly, len(sources)) if torch.compiler.is_compiling() else partial(_Read.apply, len(sources))
+    return read(q, scale, old.to(q.dtype), pairs.to(q.dtype), *matrices, *writes['first'], *writes.get('second', (None, None)))
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #8110cc08
 def _columns(old, sources):
