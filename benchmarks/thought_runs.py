@@ -18,7 +18,7 @@ from reasoner_runs import gather, train
 SEEDS = 0, 1, 2
 METHODS = {'no-cot': {}, 'text-cot': {}, 'icot': {}, 'pause': {}, 'coconut': {}, 'codi': {}, 'mixing': dict(model__num_passes=None)}     # mixed rows are read in turn too, so that each method is exact
 
-SMALL = {'model.decoder': dict(model_type='llama', hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=384), 'data.num_rows': 60, 'data.eval_rows': 20, 'data.rows_per_step': 4,
+SMALL = {'model.decoder': dict(model_type='llama', hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=256), 'data.num_rows': 60, 'data.eval_rows': 20, 'data.rows_per_step': 4,
          'training.per_device_train_batch_size': 4, 'training.per_device_eval_batch_size': 4, 'training.logging_steps': 2, 'training.save_steps': 3, 'training.warmup_steps': 0, 'training.disable_tqdm': True, 'training.bf16': False,
          'evaluation.num_rows': 8, 'evaluation.thoughts': [0, 2]}
 
@@ -36,19 +36,14 @@ def stages(total, number):
     return [first, *[(total-first-last)//(number-1)]*(number-1), last] if number > 1 else [first, total-first]
 
 def sums(options):
-    "Sums of several lengths, told column by column, by each of the methods"
-    longest = max(options.digits)
-    how = dict(data__max_length=256, data__per_step=1, data__stage_steps=stages(options.sum_steps, longest), data__options=dict(digits=options.digits, style='words', difficulty=list(range(longest+1))))
-    return {f'sums/{method}/seed{seed}': thought('thought-tiny', options, seed, data__method=method, **how, **change) for method, change in METHODS.items() for seed in seeds(options)}
+    "Sums of several numbers, added one after the other, by each of the methods: a thought for each addition"
+    how = dict(data__source='running_sums', data__per_step=1, data__stage_steps=stages(options.sum_steps, max(options.additions)), data__options=dict(difficulty=options.additions))
+    return {f'sums/{method}/seed{seed}': thought('thought-tiny', options, seed, data__method=method, **how, **METHODS[method]) for method in options.methods for seed in seeds(options)}
 
 def hops(options):
     "Tables that are followed up to four times, by each of the methods: a step needs the answer of the one before"
     how = dict(data__source='hops', data__options=dict(size=6, difficulty=[1, 2, 3, 4]), data__stage_steps=stages(options.hop_steps, 4))
-    return {f'hops/{method}/seed{seed}': thought('thought-tiny', options, seed, data__method=method, **how, **change) for method, change in METHODS.items() for seed in seeds(options)}
-
-def budget(options):
-    "One, two and three thoughts in place of each step"
-    return {f'budget/{per_step}/seed{seed}': thought('thought-tiny', options, seed, data__method='coconut', data__per_step=per_step, data__stage_steps=stages(options.sum_steps, 4)) for per_step in (1, 3) for seed in seeds(options)}
+    return {f'hops/{method}/seed{seed}': thought('thought-tiny', options, seed, data__method=method, **how, **METHODS[method]) for method in options.methods for seed in seeds(options)}
 
 def tiny(options):
     "The recipe that a shipped model is trained by"
@@ -59,14 +54,14 @@ def words(options):
     where = (dict(data__source=options.source) if options.source else {}) | (dict(data__held_out=options.held_out, data__eval_rows=10_000) if options.held_out else {}) | (dict(model__decoder_source=options.backbone) if options.backbone else {})
     return {f'words/{method}': thought('thought-smollm', options, data__method=method, data__stage_steps=stages(options.word_steps, 3), **where, **METHODS[method]) for method in ('no-cot', 'text-cot', 'icot', 'pause', 'coconut', 'codi')}
 
-SUITES = dict(sums=sums, hops=hops, budget=budget, tiny=tiny, words=words)
+SUITES = dict(sums=sums, hops=hops, tiny=tiny, words=words)
 
 
 def other_lengths(recipe):
     "The recipe's questions with sums of lengths that it has not seen: those in between, and one more"
-    options = recipe.data['options']
-    seen = options['digits'] if recipe.data['source'] == 'addition' else []
-    return {f'{n} digits': recipe.data | dict(options=options | dict(digits=[n], difficulty=list(range(n+1))), eval_rows=300) for n in range(min(seen), max(seen)+2) if n not in seen} if len(seen) > 1 else {}
+    data, options = recipe.data, recipe.data['options']
+    seen = options.get('difficulty', []) if data['source'] == 'running_sums' else []
+    return {f'{n} additions': data | dict(options=options | dict(difficulty=[n]), eval_rows=300) for n in range(min(seen), max(seen)+2) if n not in seen} if seen else {}
 
 def answer(folder):
     "What a trained model says to each held-out question, as it was trained and in other ways"
@@ -112,7 +107,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('what', choices=['train', 'gather'])
     parser.add_argument('suites', nargs='*', help=', '.join(SUITES))
-    parser.add_argument('--digits', type=int, nargs='+', default=[4, 6, 8], help='of the sums')
+    parser.add_argument('--additions', type=int, nargs='+', default=[2, 4, 6], help='of the sums')
+    parser.add_argument('--methods', nargs='+', default=list(METHODS), choices=METHODS, help='of the sums and hops (default: all)')
     parser.add_argument('--source', default='', help='of the word problems: a name, a file or a Hub id (default: that of the recipe)')
     parser.add_argument('--held-out', default='', help='word problems that are asked (default: some of the source)')
     parser.add_argument('--backbone', default='', help='where SmolLM2-135M-Instruct lies (default: the Hub)')
