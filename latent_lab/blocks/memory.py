@@ -27,11 +27,15 @@ def _for_rows(weights, rows):
     "Fewer weights than rows, repeated"
     return {name: w if len(w) == rows else w.repeat(rows//len(w), *[1]*(w.ndim-1)) for name, w in weights.items()}
 
+def _wrap(y, x, scale):
+    "A normed answer beside what was asked; as it is if `scale` is None"
+    return y if scale is None else (F.layer_norm(_wide(y), y.shape[-1:])*(1+scale) + x).to(x.dtype)
+
 def _answer(x, multiply, scale, deep):
     "The network; `multiply(x, name)` is x times the weights called so, `scale` is γ or None"
     y = multiply(x, 'first')
     if deep: y = multiply(F.gelu(y), 'second')
-    return y if scale is None else (F.layer_norm(_wide(y), y.shape[-1:])*(1+scale) + x).to(x.dtype)
+    return _wrap(y, x, scale)
 
 def recall(
     q:Float[Tensor, 'rows s e'],  # questions
@@ -196,14 +200,19 @@ def memory_coefficients(
 # %% ../../nbs/api/16_blocks.memory.ipynb #e0a9146b
 def _times(x, weights):
     "x (rows, s, e) times weights (rows, e, f), or times fewer, which rows have in turn"
-    if len(weights) == len(x): return x @ weights
-    return (x.unflatten(0, (-1, len(weights))).transpose(0, 1).flatten(1, 2) @ weights).unflatten(1, (-1, x.shape[1])).transpose(0, 1).flatten(0, 1)
+    if len(weights) == len(x): return torch.bmm(x, weights)
+    return torch.bmm(x.unflatten(0, (-1, len(weights))).transpose(0, 1).flatten(1, 2), weights).unflatten(1, (-1, x.shape[1])).transpose(0, 1).flatten(0, 1)
+
+def _together(x, y, rows):
+    "xᵀy of each of so many, or of those that share one"
+    if rows < len(x): x, y = (z.unflatten(0, (-1, rows)).transpose(0, 1).flatten(1, 2) for z in (x, y))
+    return torch.bmm(x.mT, y)
 
 def _times_mix(x, old, weights, pairs=None, key=None, delta=None):
     "x times weights mixed of old ones, by `old` (rows, s or 1, how many; None: all of one), and of writes, by `pairs` (rows, s or 1, writes)"
     y, *more = (_times(x if share is None else share*x, w) for share, w in zip([None] if old is None else old.split(1, -1), weights))
     for part in more: y = y + part
-    return y if pairs is None else torch.baddbmm(y, pairs*(x @ key.mT), delta)
+    return y if pairs is None else torch.baddbmm(y, pairs*torch.bmm(x, key.mT), delta)
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #66f36f59
 def _ages(new, chunks):
@@ -339,7 +348,7 @@ class _WayBack(_Way):
     def of_own(self, i, g):
         "g and the gradient of what a block brought"
         at, to = i*self.size, (i+1)*self.size
-        parts = [self.come[i] @ w.mT for w in self.weights]
+        parts = [torch.bmm(self.come[i], w.mT) for w in self.weights]
         self.used.append(torch.stack(parts) if len(parts) > 1 else parts[0][None])
         for part, share in zip(parts, self.each[i]): g = torch.addcmul(g, part, share)
         if i:
@@ -362,8 +371,7 @@ class _WayBack(_Way):
     def of_weights(self, j, rows, home=False):
         "Of the old weights with this number, of which there are so many; transposed on the way home"
         x, y = self.old[..., j:j+1].repeat_interleave(self.size, 1)*self.own, self.g
-        if rows < len(x): x, y = (z.unflatten(0, (-1, rows)).transpose(0, 1).flatten(1, 2) for z in (x, y))
-        return y.mT @ x if home else x.mT @ y
+        return _together(y, x, rows) if home else _together(x, y, rows)
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #cc279d6d
 def _ways(kind, inner, delta, second, old, earlier, products=(None, None)):
@@ -439,7 +447,7 @@ def _write_back(inputs, outs, kept, grads):
     if scale is not None: g_earlier = torch.baddbmm(g_earlier, g_scale, written.mT)
     g_second = [(forth.of_weights(j, len(w)) + home.of_weights(j, len(w), True)).to(w.dtype) for j, w in enumerate(second)]
     g_factor, g_cap = (g_told*error).sum(-1, keepdim=True), None if cap is None else torch.zeros_like(cap)
-    return g_hidden, g_hidden @ delta.mT, g_aim, g_factor if share is None else g_factor*share, g_scale, g_cap, g_old, g_earlier, *g_second
+    return g_hidden, torch.bmm(g_hidden, delta.mT), g_aim, g_factor if share is None else g_factor*share, g_scale, g_cap, g_old, g_earlier, *g_second
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #3a287e96
 class _Write(torch.autograd.Function):
@@ -520,44 +528,76 @@ def _write_span(k, v, rate, old, earlier, sources, max_write):
     "Surprises, and what is written; `old` says how much there is of each of the old weights in `sources`"
     spread = lambda x: x.to(k.dtype).repeat_interleave(k.shape[1]//x.shape[1], 1)
     hidden = _times_mix(k, None if old is None else spread(old), [part['first'] for part in sources])
-    within, aim, scale = None if old is None else spread(earlier)*(k @ k.mT), -_wide(v), None
+    within, aim, scale = None if old is None else spread(earlier)*torch.bmm(k, k.mT), -_wide(v), None
     if 'scale' in sources[0]: aim, scale = _wide(k) - v, 1 + (_for_rows(sources[0], len(k))['scale'][:, None] if old is None else _old_scale(old, sources))
     write = _write_plainly if old is None else _write_compiled if torch.compiler.is_compiling() else _Write.apply
     loss, *writes = write(hidden, within, aim, (rate*(-2/k.shape[-1]))[..., None], scale, _cap(k, max_write), old, earlier, *(part['second'] for part in sources if 'second' in part))
     return loss, _named(k, *writes)
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #28771b4c
-def _read_plainly(number, q, scale, kept, found, *given):
-    "What tokens are answered; given are matrices of `number` old memories, layer by layer, and two pairs of writes"
-    (*matrices, key, delta, inner, delta_2), layers = given, ('first', 'second')
-    weights, pairs = dict(zip(layers, (matrices[:number], matrices[number:]))), dict(zip(layers, ((key, delta), (inner, delta_2))))
-    return _answer(q, lambda x, name: _times_mix(x, kept, weights[name], found, *pairs[name]), scale, len(matrices) > number)
+def _read(number, q, scale, kept, found, *given):
+    "What tokens are answered, and what each layer gave; given are matrices of `number` old memories, layer by layer, and two pairs of writes"
+    (*matrices, key, delta, inner, delta_2), inside = given, None
+    y = _times_mix(q, kept, matrices[:number], found, key, delta)
+    if len(matrices) > number: inside, y = y, _times_mix(F.gelu(y), kept, matrices[number:], found, inner, delta_2)
+    return _wrap(y, q, scale), inside, y
 
+def _read_plainly(*inputs): return _read(*inputs)[0]
+
+def _mix_back(g, x, kept, weights, found, key, delta):
+    "Gradients of what `_times_mix` takes, in its order"
+    products, g_products = torch.bmm(x, key.mT), torch.bmm(g, delta.mT)
+    parts, g_found, g_delta = [_times(g, w.mT) for w in weights], g_products*products, torch.bmm((found*products).mT, g)
+    g_products = g_products*found
+    g_x, g_weights = torch.bmm(g_products, key), []
+    for part, share, w in zip(parts, kept.split(1, -1), weights):
+        g_x = torch.addcmul(g_x, part, share)
+        g_weights.append(_together(share*x, g, len(w)))
+    g_kept = torch.cat([(part*x).sum(-1, keepdim=True) for part in parts], -1)
+    return g_x, g_kept.sum_to_size(kept.shape), g_weights, g_found.sum_to_size(found.shape), torch.bmm(g_products.mT, x), g_delta
+
+def _wrap_back(g, y, scale):
+    "Gradients of answer and scale"
+    wide, g = _wide(y), _wide(g)
+    unit, mean, size = torch.native_layer_norm(wide, wide.shape[-1:], None, None, 1e-5)
+    g_y = torch.ops.aten.native_layer_norm_backward(g*(1+scale), wide, wide.shape[-1:], mean, size, None, None, [True, False, False])[0]
+    return g_y.to(y.dtype), (g*unit).sum_to_size(scale.shape)
+
+def _read_back(inputs, inside, last, g):
+    "Gradients of `inputs` but for the first"
+    (number, q, scale, kept, found, *matrices, key, delta, inner, delta_2), g_q, g_scale, g_2 = inputs, None, None, [None, None, [], None, None, None]
+    if scale is not None: g_q, (g, g_scale) = g, _wrap_back(g, last, scale)
+    if len(matrices) > number:
+        g_hidden, *g_2 = _mix_back(g, F.gelu(inside), kept, matrices[number:], found, inner, delta_2)
+        g = torch.ops.aten.gelu_backward(g_hidden, inside)
+        g_2 = [None, *g_2]
+    g_x, g_kept, g_weights, g_found, *g_pair = _mix_back(g, q, kept, matrices[:number], found, key, delta)
+    if len(matrices) > number: g_kept, g_found = g_kept + g_2[1], g_found + g_2[3]
+    return g_x if g_q is None else g_x + g_q, g_scale, g_kept, g_found, *g_weights, *g_2[2], *g_pair, *g_2[4:]
+
+# %% ../../nbs/api/16_blocks.memory.ipynb #942f64ee
 class _Read(torch.autograd.Function):
-    "`_read_plainly`, of which only what goes in is kept: on the way back it is computed again"
+    "`_read_plainly`, with its gradient by hand"
     @staticmethod
     def forward(ctx, number, *inputs):
+        answer, inside, last = _read(number, *inputs)
         ctx.number = number
-        ctx.save_for_backward(*inputs)
-        return _read_plainly(number, *inputs)
+        ctx.save_for_backward(*inputs, inside, last)
+        return answer
 
     @staticmethod
-    def backward(ctx, grad):
-        read, inputs = partial(_read_plainly, ctx.number), ctx.saved_tensors
-        with torch.autocast(grad.device.type, enabled=False):
-            if torch.is_grad_enabled(): return None, *_again(lambda *inputs: [read(*inputs)], inputs, [grad])
-            with torch.enable_grad():
-                inputs = [x if x is None else x.detach().requires_grad_(x.requires_grad) for x in inputs]
-                leaves = [x for x in inputs if x is not None and x.requires_grad]
-                gradients = iter(torch.autograd.grad(read(*inputs), leaves, grad))
-        return None, *(next(gradients) if x is not None and x.requires_grad else None for x in inputs)
+    def backward(ctx, g):
+        *inputs, inside, last = ctx.saved_tensors
+        with torch.autocast(g.device.type, enabled=False):
+            if torch.is_grad_enabled(): return None, *_again(lambda *inputs: [_read_plainly(ctx.number, *inputs)], inputs, [g])
+            return None, *_read_back((ctx.number, *inputs), inside, last, g)
 
 def _read_span(q, writes, old, pairs, sources):
     "What tokens are answered; `old` says how much there is of each of the old weights in `sources`"
     scale = torch.baddbmm(_old_scale(old, sources), pairs, writes['scale'][1]) if 'scale' in writes else None
     matrices = [part[name] for name in ('first', 'second') if name in writes for part in sources]
-    read = partial(_read_plainly, len(sources)) if torch.compiler.is_compiling() else partial(_Read.apply, len(sources))
-    return read(q, scale, old.to(q.dtype), pairs.to(q.dtype), *matrices, *writes['first'], *writes.get('second', (None, None)))
+    read = _read_plainly if torch.compiler.is_compiling() else _Read.apply
+    return read(len(sources), q, scale, old.to(q.dtype), pairs.to(q.dtype), *matrices, *writes['first'], *writes.get('second', (None, None)))
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #8110cc08
 def _columns(old, sources):
