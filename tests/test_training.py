@@ -106,7 +106,7 @@ def told(log_history):
     return [{name: value for name, value in log.items() if not name.endswith(timed)} for log in log_history]
 
 
-def train_and_die(folder, when):
+def train_and_die(folder, when, **settings):
     "Ends by SIGKILL: after step 7, or in the middle of writing the checkpoint of step 6"
     import torch
     from transformers import TrainerCallback
@@ -120,7 +120,7 @@ def train_and_die(folder, when):
         Path(path).write_bytes(b'half')
         os.kill(os.getpid(), signal.SIGKILL)
 
-    train(folder, callbacks=[Die()])
+    train(folder, callbacks=[Die()], **settings)
 
 
 def in_child(work, *args, **kwargs):
@@ -148,6 +148,14 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(when, left, tmp_path, uninte
     assert in_child(train, tmp_path/'run', resume=True) == 0
     assert json.loads((tmp_path/'run.json').read_text()) == uninterrupted
     assert not (tmp_path/'run'/'_saving').exists()
+
+
+def test_a_killed_run_of_thinking_tokens_goes_on_bit_for_bit(tmp_path):
+    assert in_child(train, tmp_path/'whole', packed=True) == 0
+    assert in_child(train_and_die, tmp_path/'torn', 'at step 7', packed=True) == -signal.SIGKILL
+    assert in_child(train, tmp_path/'torn', resume=True, packed=True) == 0
+    whole, torn = (json.loads((tmp_path/f'{name}.json').read_text()) for name in ('whole', 'torn'))
+    assert torn == whole and {'lm', 'world', 'ponder', 'gate'} <= set(whole[-2]) | set(whole[0])
 
 
 def test_a_killed_run_is_not_mistaken_for_a_new_one(tmp_path):
