@@ -119,10 +119,11 @@ def _running(
     rng:np.random.Generator, # source of chance
     digits:int,              # digits of each number
     level:int|None,          # additions; None: one to five
+    modulus:int|None=None,   # what totals are counted modulo
 )->dict:
     "Several numbers, added one after the other"
     numbers = rng.integers(10**(digits-1), 10**digits, size=1+(level or int(rng.integers(1, 6))))
-    totals = np.cumsum(numbers).tolist()
+    totals = (np.cumsum(numbers) if modulus is None else np.cumsum(numbers) % modulus).tolist()
     steps = [f'{before} + {number} = {total}' for before, number, total in zip(totals, numbers[1:], totals[1:])]
     return dict(question='+'.join(map(str, numbers)) + '=', steps=steps, answer=str(totals[-1]), difficulty=len(steps), totals=totals[1:])
 
@@ -132,11 +133,13 @@ def running_sums(
     digits:int=2,                            # digits of each number
     seed:int=0,                              # same seed, same rows
     difficulty:int|Sequence[int]|None=None,  # additions, each equally often, at most 20; None: one to five
+    modulus:int|None=None,                   # totals are counted modulo this, so that 7 + 8 = 5 modulo 10; None: as they are
 )->Dataset:                                  # `question`, `steps`, `answer`, `difficulty`; truth: `totals`, after each addition
     "Sums of several numbers, added one after the other"
     check_whole(1, num_rows=num_rows, digits=digits)
+    if modulus is not None: check_whole(2, modulus=modulus)
     levels = check_levels(difficulty, 1, 20, 'additions of a running sum')
-    return distinct_rows(lambda rng, level: _running(rng, digits, level), num_rows, seed, levels)
+    return distinct_rows(lambda rng, level: _running(rng, digits, level, modulus), num_rows, seed, levels)
 
 # %% ../../nbs/api/33_data.reasoning.ipynb #28d51018
 def _worked_list(
