@@ -34,7 +34,8 @@ SHALLOW = dict(model__num_hidden_layers=2, model__memory_layers=[])      # more 
 HOPS = SHALLOW | dict(data__task='hops', training__learning_rate=1e-3)
 SUMS = SHALLOW | dict(data__task='addition', model__reasoning_layers=[0])
 MADE = {'hops': (HOPS | dict(data__options=dict(difficulty=[1, 2, 3, 4, 5])), .001), 'hops-dearer': (HOPS | dict(data__options=dict(difficulty=[1, 2, 3, 4, 5])), .003), 'few-hops': (HOPS, .003),
-        'running-sums': (SHALLOW | dict(data__task='running_sums', training__learning_rate=1e-3, data__options=dict(digits=1, difficulty=[3, 5, 7, 9])), .002),
+        'running-sums': (SHALLOW | dict(data__task='running_sums', training__learning_rate=1e-3, data__options=dict(difficulty=[2, 3, 4, 5, 6])), .002),
+        'clock': (SHALLOW | dict(data__task='running_sums', training__learning_rate=1e-3, data__options=dict(modulus=10, difficulty=[2, 3, 4, 5, 6])), .002),
         'addition': (SUMS, .003), 'long-addition': (SUMS | dict(data__options=dict(digits=4, difficulty=[0, 1, 2, 3, 4])), .002),
         'maze': (dict(data__task='maze', data__options=dict(size=5, difficulty=[1, 2, 3, 4, 5, 6])), .001), 'listops': (dict(data__task='listops'), .003)}
 
