@@ -124,7 +124,7 @@ def _running(
     "Several numbers, added one after the other"
     numbers = rng.integers(10**(digits-1), 10**digits, size=1+(level or int(rng.integers(1, 6))))
     totals = (np.cumsum(numbers) if modulus is None else np.cumsum(numbers) % modulus).tolist()
-    steps = [f'{before} + {number} = {total}' for before, number, total in zip(totals, numbers[1:], totals[1:])]
+    steps = [f'{before} + {number} = {total}' for before, number, total in zip([numbers[0], *totals[1:]], numbers[1:], totals[1:])]
     return dict(question='+'.join(map(str, numbers)) + '=', steps=steps, answer=str(totals[-1]), difficulty=len(steps), totals=totals[1:])
 
 # %% ../../nbs/api/33_data.reasoning.ipynb #a81aa7cf
