@@ -40,6 +40,11 @@ def sums(options):
     how = dict(data__source='running_sums', data__per_step=1, data__stage_steps=stages(options.sum_steps, max(options.additions)), data__options=dict(difficulty=options.additions))
     return {f'sums/{method}/seed{seed}': thought('thought-tiny', options, seed, data__method=method, **how, **METHODS[method]) for method in options.methods for seed in seeds(options)}
 
+def clock(options):
+    "The same modulo ten, digit by digit, so that nothing is known before the last; one length in the middle is not learnt"
+    how = dict(data__source='running_sums', data__per_step=1, data__stage_steps=stages(options.clock_steps, 8), data__options=dict(digits=1, modulus=10, difficulty=[4, 5, 7, 8]))
+    return {f'clock/{method}/seed{seed}': thought('thought-tiny', options, seed, data__method=method, **how, **METHODS[method]) for method in options.methods for seed in seeds(options)}
+
 def hops(options):
     "Tables that are followed up to four times, by each of the methods: a step needs the answer of the one before"
     how = dict(data__source='hops', data__options=dict(size=6, difficulty=[1, 2, 3, 4]), data__stage_steps=stages(options.hop_steps, 4))
@@ -54,7 +59,7 @@ def words(options):
     where = (dict(data__source=options.source) if options.source else {}) | (dict(data__held_out=options.held_out, data__eval_rows=10_000) if options.held_out else {}) | (dict(model__decoder_source=options.backbone) if options.backbone else {})
     return {f'words/{method}': thought('thought-smollm', options, data__method=method, data__stage_steps=stages(options.word_steps, 3), **where, **METHODS[method]) for method in ('no-cot', 'text-cot', 'icot', 'pause', 'coconut', 'codi')}
 
-SUITES = dict(sums=sums, hops=hops, tiny=tiny, words=words)
+SUITES = dict(sums=sums, clock=clock, hops=hops, tiny=tiny, words=words)
 
 
 def other_lengths(recipe):
@@ -91,7 +96,7 @@ def compare(output, runs):
     told, file = {}, output/'runs.json'
     for name in runs:
         if (output/name/'answers.json').exists(): told.setdefault('/'.join(name.split('/')[:2]), []).append(json.loads((output/name/'answers.json').read_text())['as trained'])
-    for suite in ('sums', 'hops', 'words'):
+    for suite in ('sums', 'clock', 'hops', 'words'):
         named = {name.split('/')[1]: some for name, some in told.items() if name.startswith(f'{suite}/')}
         most = max(map(len, named.values()), default=0)
         named = {name: some for name, some in sorted(named.items(), key=lambda item: item[0] != 'text-cot') if len(some) == most}
@@ -112,7 +117,7 @@ def main():
     parser.add_argument('--source', default='', help='of the word problems: a name, a file or a Hub id (default: that of the recipe)')
     parser.add_argument('--held-out', default='', help='word problems that are asked (default: some of the source)')
     parser.add_argument('--backbone', default='', help='where SmolLM2-135M-Instruct lies (default: the Hub)')
-    for suite, steps in dict(sum=6000, hop=6000, tiny=6000, word=3000).items(): parser.add_argument(f'--{suite}-steps', type=int, default=steps, help=f'of a run (default: {steps})')
+    for suite, steps in dict(sum=6000, clock=6000, hop=6000, tiny=6000, word=3000).items(): parser.add_argument(f'--{suite}-steps', type=int, default=steps, help=f'of a run (default: {steps})')
     parser.add_argument('--gpus', nargs='+', default=['0'])
     parser.add_argument('--per-gpu', type=int, default=5, help='runs at once on each GPU')
     parser.add_argument('--seconds', type=float, default=1e9, help='stop what is not done by then')
