@@ -30,6 +30,7 @@ def path(
     name:str, # a shipped checkpoint, a folder, or a Hub id such as `HuggingFaceTB/SmolLM2-135M`
 )->Path:      # a folder for `from_pretrained`
     "Where a checkpoint lies; a Hub id is fetched, once"
+    if not isinstance(name, (str, Path)): raise TypeError(f'`name` is {name!r}; it must be a shipped checkpoint ({", ".join(shipped())}), a folder, or a Hub id')
     if name in shipped(): return _shelf()/name
     folder = Path(name).expanduser()
     if folder.is_dir():

@@ -440,6 +440,7 @@ class TitansForCausalLM(TitansSites):
     def thoughts(self, reading:Reading)->Thoughts:
         "Logits and, if asked for, what led to them"
         c, reading = self.config, self.look_around(reading)
+        if reading.states is not None and reading.states.shape[-1] != c.attn_dim: raise ValueError(f'`states` has shape {tuple(reading.states.shape)}; a state of this model has `attn_dim`, {c.attn_dim}, features')
         told, mind, x = stops(reading, c.reasoning_layers, c.max_thoughts), max(c.reasoning_layers, default=c.num_hidden_layers-1), self.dropout(self.embedding(reading.input_ids))
         caches, seen, found = reading.cache.blocks if reading.cache is not None else [None]*len(self.blocks), [], []
         for i, block in enumerate(self.blocks):
