@@ -392,6 +392,7 @@ def chat(
 ):
     "Write lines, and read what an idea model makes of them, or what a model of conversations answers; an empty line or Ctrl-D ends."
     import torch
+    check_seed(seed)
     asked, model, heard = asked_for(max_length, temperature, top_p=top_p), opened(checkpoint, other, device, backbones), []
     answer = replied if model.config.model_type == 'idea' else went_on
     if answer is went_on: conversation_ids(model, [dict(role='user', content='?')])      # now rather than after the first line

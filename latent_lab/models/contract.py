@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers import Cache, GenerationMixin, PreTrainedModel
+from transformers import Cache, GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.loss.loss_utils import ForCausalLMLoss
 from transformers.utils import ModelOutput
 
@@ -271,6 +271,11 @@ class LatentCausalLM(Architecture, Receives, TextVerbs, StrictLoading, OwnCache,
     "A causal language model whose latents can be read; subclasses define `make_cache` and `thoughts`"
     main_input_name = 'input_ids'
     base_model_prefix = ''
+
+    def __init__(self, config, *args, **kwargs):
+        kind = type(self).config_class
+        if isinstance(config, PretrainedConfig) and isinstance(kind, type) and not isinstance(config, kind): raise ValueError(f'`config` is a {type(config).__name__}; a {type(self).__name__} is made of a {kind.__name__}')
+        super().__init__(config, *args, **kwargs)
 
     def judged(self, said:Thoughts, labels, shift_labels, num_items_in_batch)->dict:
         "The total loss, its parts, and the measures"
