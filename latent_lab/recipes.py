@@ -96,8 +96,8 @@ def refuse_small(
 ):
     "Raise if a number is smaller than will do"
     for number in value if isinstance(value, list) else [value]:
-        if dotted in LEAST and number is not None and number < LEAST[dotted]: raise ValueError(f'setting {dotted!r} is {value!r}; it must be at least {LEAST[dotted]}')
-    if dotted in ('training.save_steps', 'training.eval_steps', 'training.logging_steps') and value is not None and value <= 0: raise ValueError(f'setting {dotted!r} is {value!r}; it must be above 0: steps, or their share of all if below 1')
+        if dotted in LEAST and number is not None and not (isinstance(number, int) and number >= LEAST[dotted]): raise ValueError(f'setting {dotted!r} is {value!r}; it must be a whole number, at least {LEAST[dotted]}')
+    if dotted in ('training.save_steps', 'training.eval_steps', 'training.logging_steps') and value is not None and not (isinstance(value, (int, float)) and value > 0): raise ValueError(f'setting {dotted!r} is {value!r}; it must be above 0: steps, or their share of all if below 1')
     if dotted == 'data.stage_steps' and (len(value) < 2 or not any(value)): raise ValueError(f'setting {dotted!r} is {value!r}; steps of a first stage, in words, and of a last are needed, such as [100, 100]')
 
 SEQUENCE_MODELS = {'latent_reasoning', 'gru_transformer', 'plain_transformer'}
@@ -556,7 +556,7 @@ def refuse_judge(model, pad, rows, evaluation:dict):
     from latent_lab.blocks.backbone import check_room
     from latent_lab.train.thought import as_trained, most_tokens
     if as_trained(pad)['way'] != 'latent': return
-    if evaluation['audit'] and (n := min(evaluation['num_rows'], len(rows))) < 2: raise ValueError(f'`evaluation.audit` exchanges thoughts between rows, and there is {n}; raise `evaluation.num_rows` and `data.eval_rows`, or set it to false')
+    if evaluation['audit'] and len(rows) < 2: raise ValueError(f'`evaluation.audit` exchanges thoughts between rows, and there is {len(rows)}; raise `evaluation.num_rows` and `data.eval_rows`, or set it to false')
     asked, most = max(map(len, rows['prompt_ids'])), max([pad.places, *evaluation['thoughts']])
     check_room(asked + most + most_tokens(rows, 'latent', len(pad.mark_ids)) - 1, model.decoder, f'a question, {most} thoughts (`evaluation.thoughts`) and its answer')
 
@@ -573,11 +573,12 @@ def thoughts_course(recipe:Recipe, args)->Course:
     pad = thought_pad(model, data)
     for name, value in (method_settings(pad, max(map(len, rows['reasoning_ids']))) | recipe.model).items():
         if name in vars(model.config) and name not in ('decoder', 'model_type'): setattr(model.config, name, value)
-    refuse_judge(model, pad, held_out, want)
+    asked = held_out.select(range(min(want['num_rows'], len(held_out))))
+    refuse_judge(model, pad, asked, want)
     course = thought_course(rows, data['method'], data['stage_steps'], data['rows_per_step'], args.seed)
     moves = method_callbacks(data['method'], data['stage_steps'], Schedule(kind=data['schedule'], begin=data['warm_up'], finish=data['arrived'], end=data['ratio']), data['fresh'])
     trainer = with_lines(LatentTrainer(model, args, train_dataset=course, eval_dataset=held_out, data_collator=pad, callbacks=moves))
-    return Course(trainer, lambda: thought_figures(trainer.accelerator.unwrap_model(trainer.model).eval(), pad, held_out.select(range(min(want['num_rows'], len(held_out)))), want))
+    return Course(trainer, lambda: thought_figures(trainer.accelerator.unwrap_model(trainer.model).eval(), pad, asked, want))
 
 KINDS = dict(sequences=partial(causal_course, rows=sequence_data, figures=sequence_figures), text=partial(causal_course, rows=text_data, figures=text_figures), sentences=sentence_course, pairs=pair_course,
              chat=partial(titans_course, rows=chat_data), questions=partial(titans_course, rows=question_data), thoughts=thoughts_course)
