@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['app', 'Checkpoint', 'Device', 'Backbones', 'UsageError', 'SYSTEMS', 'FLAGS', 'CHAT', 'AUDITS', 'option', 'complaint',
            'System', 'opened', 'lab_notebooks', 'copy_notebooks', 'lab', 'settings_file', 'parse_settings',
-           'show_table', 'flag_settings', 'train', 'asked_for', 'continued', 'idea_said', 'recipe_of', 'thought_said',
-           'generate', 'nearest_lines', 'way_lines', 'chat_help', 'replied', 'conversation_ids', 'went_on',
-           'typed_line', 'chat', 'lines_of', 'show_ribbon', 'interpolate', 'rows_or_texts', 'refuse_other_tokens',
-           'idea_record', 'trace', 'thought_worth', 'evaluate', 'held_out_pairs', 'audit_ideas', 'audit', 'check',
-           'What', 'list_', 'main']
+           'show_table', 'no_bars_in_files', 'flag_settings', 'train', 'asked_for', 'check_seed', 'continued',
+           'idea_said', 'recipe_of', 'thought_said', 'generate', 'nearest_lines', 'way_lines', 'chat_help', 'replied',
+           'conversation_ids', 'went_on', 'typed_line', 'chat', 'lines_of', 'show_ribbon', 'interpolate',
+           'rows_or_texts', 'refuse_other_tokens', 'idea_record', 'trace', 'thought_worth', 'evaluate',
+           'held_out_pairs', 'audit_ideas', 'audit', 'check', 'What', 'list_', 'main']
 
 # %% ../nbs/api/72_cli.ipynb #cd5bde52
 import hashlib
 import json
+import math
 import os
 import sys
 from contextlib import suppress
@@ -150,6 +151,11 @@ def show_table(
     from pandas import DataFrame
     typer.echo(DataFrame(rows).to_string(index=False, float_format='{:.4f}'.format))
 
+def no_bars_in_files():
+    "Let no progress bar of `datasets` stand before a complaint, where nobody watches"
+    from datasets import disable_progress_bars
+    if not sys.stderr.isatty(): disable_progress_bars()
+
 # %% ../nbs/api/72_cli.ipynb #dc3e4d2f
 FLAGS = {'--batch-size': 'training.per_device_train_batch_size', '--learning-rate': 'training.learning_rate', '--epochs': 'training.num_train_epochs', '--max-train-samples': 'data.num_rows'}
 
@@ -160,7 +166,7 @@ def flag_settings(
     "What flags mean in a recipe"
     rows, given = 'num_rows' in recipe.data, {flag: value for flag, value in flags.items() if value is not None}
     for flag, value in given.items():
-        if value <= 0: raise ValueError(f'`{flag} {value}`: it must be above 0')
+        if not 0 < value < math.inf: raise ValueError(f'`{flag} {value}`: it must be a number above 0')
         if flag in ('--epochs', '--max-train-samples') and not rows: raise ValueError(f'`{flag}`: recipe {recipe.name!r} has no such setting, because its rows are never the same twice; it has {", ".join(f"data.{name}" for name in recipe.data)}')
     settings = {FLAGS[flag]: value for flag, value in given.items()}
     if '--batch-size' in given and 'rows_per_step' in recipe.data: settings['data.rows_per_step'] = given['--batch-size']*recipe.training.get('gradient_accumulation_steps', 1)
@@ -185,6 +191,7 @@ def train(
 ):
     "Train a recipe from start to finish; evaluates at the end and writes what it ran."
     from latent_lab import recipes
+    no_bars_in_files()
     chosen = recipes.get_recipe(SYSTEMS[recipe].recipe if recipe in SYSTEMS else recipe)
     chosen = recipes.changed(chosen, parse_settings(set_, config) | ({} if seed is None else {'training.seed': seed}))
     chosen = recipes.changed(chosen, flag_settings(chosen, dict(zip(FLAGS, (batch_size, learning_rate, epochs, max_train_samples)))))
@@ -206,11 +213,17 @@ def asked_for(
 )->dict:                          # what `generate` takes; only what is given
     "How to speak, or the line that says what cannot be asked"
     if max_length is not None and max_length < 1: raise ValueError(f'`--max-length {max_length}`: it must be 1 or more')
-    if temperature is not None and not temperature >= 0: raise ValueError(f'`--temperature {temperature}`: it must be 0 or above')
+    if temperature is not None and not 0 <= temperature < math.inf: raise ValueError(f'`--temperature {temperature}`: it must be a number, 0 or above')
     if top_k is not None and top_k < 0: raise ValueError(f'`--top-k {top_k}`: it must be 0 or above')
     if top_p is not None and not 0 < top_p <= 1: raise ValueError(f'`--top-p {top_p}`: it must be above 0 and at most 1')
     given = dict(max_new_tokens=max_length, temperature=temperature, top_k=top_k, top_p=top_p)
     return {name: value for name, value in given.items() if value is not None}
+
+def check_seed(
+    seed:int, # of what is drawn
+):
+    "Refuse what is no seed"
+    if not 0 <= seed < 2**32: raise ValueError(f'`--seed {seed}`: it must be from 0 to {2**32-1}')
 
 # %% ../nbs/api/72_cli.ipynb #3b30feb1
 def continued(
@@ -250,6 +263,7 @@ def thought_said(
     **asked,                  # as from `asked_for`
 )->list[str]:                 # lines
     "What is said to a question, after how many thoughts"
+    if not text.strip(): raise ValueError(f'`--input {text!r}`: a question is needed')
     if sampled := {'top_k', 'top_p'} & set(asked): raise ValueError(f'`--{min(sampled).replace("_", "-")}`: a model of latent thoughts takes the likeliest token, or samples by `--temperature`')
     recipe, words = recipe_of(model), model.tokenizer
     ids = model.tokenize(text + (recipe.data['separator'] if recipe else ''))
@@ -275,6 +289,7 @@ def generate(
 ):
     "Let a checkpoint go on with a text; an idea model says the idea of it, a model of latent thoughts answers."
     import torch
+    check_seed(seed)
     asked, thinking = asked_for(max_length, temperature, top_k, top_p), {name: value for name, value in dict(mode=mode, thoughts=thoughts).items() if value is not None}
     model = opened(checkpoint, other, device, backbones)
     torch.manual_seed(seed)
@@ -377,6 +392,7 @@ def chat(
 ):
     "Write lines, and read what an idea model makes of them, or what a model of conversations answers; an empty line or Ctrl-D ends."
     import torch
+    check_seed(seed)
     asked, model, heard = asked_for(max_length, temperature, top_p=top_p), opened(checkpoint, other, device, backbones), []
     answer = replied if model.config.model_type == 'idea' else went_on
     if answer is went_on: conversation_ids(model, [dict(role='user', content='?')])      # now rather than after the first line
@@ -526,8 +542,8 @@ def thought_worth(
 def evaluate(
     checkpoint:Checkpoint,
     other:Annotated[Optional[str], option('Which checkpoint, after the name of a system.', '--checkpoint')]=None,
-    task:Annotated[str, option('A made task; a model of latent thoughts is asked what its recipe asks.')]='hidden_rule_switch',
-    lengths:Annotated[list[int], option('Tokens in a row; may be repeated.', '--length')]=[512],
+    task:Annotated[Optional[str], option('A made task, by default hidden_rule_switch; a model of latent thoughts is asked what its recipe asks.')]=None,
+    lengths:Annotated[list[int], option('Tokens in a row, by default 512; may be repeated.', '--length')]=[],
     num_rows:Annotated[int, option('Rows for each length.')]=64,
     seed:Annotated[int, option('Seed of the rows; not one that was trained on.')]=10_000,
     audit:Annotated[bool, option('Ask a model of latent thoughts again, with other thoughts in place of its own.', '--audit')]=False,
@@ -536,16 +552,19 @@ def evaluate(
 ):
     "Measure a checkpoint beside the best that anyone could do on a made task; a model of latent thoughts beside itself with fewer thoughts, or others."
     from latent_lab.train.reasoner import evaluate_task
+    check_seed(seed), no_bars_in_files()
     model = opened(checkpoint, other, device)
     if model.config.model_type == 'latent_thought':
+        if given := [flag for flag, value in (('--task', task), ('--length', lengths)) if value]: raise ValueError(f'`{given[0]}`: a model of latent thoughts is asked what its recipe asks; leave it out')
         told = thought_worth(model, num_rows, seed, audit)
         if as_json: return typer.echo(json.dumps(told, indent=1))
         for name in ('budget', 'audit'): show_table(told[name]) if name in told else None
         return typer.echo(told['sentence']) if audit else None
     if audit: raise ValueError(f'`--audit` is for models of latent thoughts; {model.name_or_path!r} is a {type(model).__name__}')
     if model.config.model_type == 'idea': raise ValueError('an idea model does no made task; `latent-lab audit` measures it')
+    task = task or 'hidden_rule_switch'
     refuse_other_tokens(model, task)
-    figures = evaluate_task(model, task, lengths, num_rows=num_rows, seed=seed)
+    figures = evaluate_task(model, task, lengths or [512], num_rows=num_rows, seed=seed)
     typer.echo(json.dumps(figures, indent=1)) if as_json else show_table(figures)
 
 # %% ../nbs/api/72_cli.ipynb #46d391ac

@@ -30,6 +30,7 @@ def path(
     name:str, # a shipped checkpoint, a folder, or a Hub id such as `HuggingFaceTB/SmolLM2-135M`
 )->Path:      # a folder for `from_pretrained`
     "Where a checkpoint lies; a Hub id is fetched, once"
+    if not isinstance(name, (str, Path)): raise TypeError(f'`name` is {name!r}; it must be a shipped checkpoint ({", ".join(shipped())}), a folder, or a Hub id')
     if name in shipped(): return _shelf()/name
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -61,6 +62,11 @@ def _check_device(device):
     import torch
     try: torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error: raise ValueError(f'`device` is {str(device)!r}, which cannot be used here ({str(error).splitlines()[0][:80]}); "cpu" always can') from error
+
+def _check_dtype(dtype):
+    "Raise if this is no type of numbers"
+    import torch
+    if dtype is not None and not isinstance(getattr(torch, dtype, None) if isinstance(dtype, str) else dtype, torch.dtype): raise ValueError(f'`dtype` is {dtype!r}; it must be a torch dtype, such as torch.bfloat16, or its name')
 
 # %% ../nbs/api/70_hub.ipynb #af02abb6
 def _causal(name, folder, dtype):
@@ -97,7 +103,7 @@ def load(
 ):                        # a model in eval mode, with its tokenizer as `model.tokenizer`
     "A trained model, ready to think"
     if unknown := set(backbones)-{'encoder_source', 'decoder_source'}: raise TypeError(f'`load` takes no {", ".join(sorted(unknown))}')
-    _check_device(device or 'cpu')
+    _check_device(device or 'cpu'), _check_dtype(dtype)
     folder = path(name)
     if (kind := _kind(name, folder)) == 'causal' and backbones: raise ValueError(f'checkpoint {str(name)!r} borrows no backbones; only an idea model takes {", ".join(sorted(backbones))}')
     model = _idea(name, folder, dtype, **backbones) if kind == 'idea' else _causal(name, folder, dtype)

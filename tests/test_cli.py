@@ -186,6 +186,11 @@ def make_checkpoints(desk, trained):
 
 train, rules, tales = 'train', ('train', 'reasoner-rules', '--output', 'fresh'), ('train', 'reasoner-tales', '--output', 'fresh', '--set', 'training.use_cpu=true', '--set')
 tiny, trace_tiny = 'reasoner-tiny', ('trace', 'reasoner-tiny', '--output')
+settings_of = lambda **changes: [word for name, value in changes.items() for word in ('--set', f'{name.replace("__", ".")}={json.dumps(value)}')]
+sums = train, 'titans-tasks', '--output', 'fresh', *settings_of(training__use_cpu=True, data__num_rows=20, data__eval_rows=8, model__attn_dim=16, data__steps=2)
+talk = train, 'titans-chat', '--output', 'fresh', *settings_of(training__use_cpu=True, model__attn_dim=16, model__memory_heads=1, data__steps=2)
+steps = train, 'thought-tiny', '--output', 'fresh', *settings_of(training__use_cpu=True, training__per_device_train_batch_size=4, data__rows_per_step=4, data__num_rows=20, data__eval_rows=8, data__options=dict(digits=2, style='digits'), evaluation__thoughts=[0, 1],
+    model__decoder=dict(model_type='llama', hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=64))
 between = lambda checkpoint, *words: ['interpolate', checkpoint, '--from', six[0], '--to', six[1], *words]
 MISTAKES = {
     # data
@@ -212,6 +217,49 @@ MISTAKES = {
     'no stages':                ([*rules, '--set', 'data.stages=[]'], "'data.stages' is []"),
     'no such gate':             ([*rules, *settings(model__gate='wide')], "`gate` is 'wide'"),
     'no such model':            ([*rules, *settings(model__model_type='soup')], "`model.model_type` is 'soup'"),
+    'a model of another kind':  ([*rules, *settings(model__model_type='titans')], "reasoner-rules trains a model of type 'latent_reasoning', and another model is another recipe"),
+    'not a whole number':       ([*rules, '--set', 'data.eval_rows=2.5'], "'data.eval_rows' is 2.5"),
+    'no number':                ([*rules, '--set', 'training.learning_rate=NaN'], "'training.learning_rate' is nan"),
+    'no rows to check on':      ([*rules, '--set', 'data.eval_rows=0'], "setting 'data.eval_rows' is 0; it must be a whole number, at least 1"),
+    'steps set twice':          ([*rules, '--set', 'training.max_steps=3'], "setting 'training.max_steps' is not known"),
+    'a seed below zero':        ([*rules, '--seed', '-1'], "setting 'training.seed' is -1; it must be a whole number, at least 0"),
+    'never a checkpoint':       ([*rules, '--set', 'training.save_steps=0'], "setting 'training.save_steps' is 0; it must be above 0"),
+    'a rate that is none':      ([*rules, '--learning-rate', 'nan'], '`--learning-rate nan`: it must be a number above 0'),
+    'no such measure':          ([*rules, *settings(training__eval_strategy='steps', training__eval_steps=4, training__load_best_model_at_end=True, training__metric_for_best_model='soup'), '--set', 'training.overwrite=true'], "`training.metric_for_best_model` is 'soup'; The available"),
+    # Titans
+    'no such questions':        ([*sums, *settings_of(data__task='soup')], "`data.task` is 'soup'; it must be one of addition"),
+    'no such option':           ([*sums, *settings_of(data__options=dict(digit=2))], '`data.options` names digit; addition takes digits, difficulty, style'),
+    'an option that fits not':  ([*sums, *settings_of(data__options=dict(difficulty=['a']))], "which does not suit addition"),
+    'all questions held out':   ([*sums, *settings_of(data__num_rows=20, data__eval_rows=81, data__options=dict(digits=1, difficulty=None))], 'nothing is left to learn from'),
+    'half a thought':           ([*sums, *settings_of(model__max_thoughts=1.5)], "'model.max_thoughts' is 1.5"),
+    'a weight below zero':      ([*sums, *settings_of(model__ponder_weight=-1.)], '`ponder_weight` is -1.0; it must be a finite number, at least 0'),
+    'no heads':                 ([*sums, *settings_of(model__num_attention_heads=0)], '`num_attention_heads` is 0; it must be a whole number, at least 1'),
+    'conversations of nobody':  ([*talk, *settings_of(data__source='columns.csv')], 'columns.csv, row 1: there is no column `messages`; there is a, b'),
+    'a wrong role':             ([*talk, *settings_of(data__source='roles.jsonl')], "roles.jsonl, row 1, message 1: `role` is 'bot'"),
+    'no tokenizer there':       ([*talk, *settings_of(data__source='chats.jsonl', data__eval_rows=1, data__tokenizer='./nowhere')], "`data.tokenizer` is './nowhere', which cannot be had"),
+    'too few words':            ([*talk, *settings_of(data__source='chats.jsonl', data__eval_rows=1, data__vocabulary=10)], '`data.vocabulary` is 10'),
+    'too few conversations':    ([*talk, *settings_of(data__source='chats.jsonl', data__eval_rows=9)], 'nothing is left to learn from'),
+    'thoughts of Titans':       (['generate', 'titans-tiny', '-i', 'Hi', '--thoughts', '2'], '`--thoughts` is for models of latent thoughts'),
+    'a seed that is none':      (['generate', 'titans-tiny', '-i', 'Hi', '--seed', '-1'], '`--seed -1`: it must be from 0'),
+    'endless temperature':      (['generate', 'titans-tiny', '-i', 'Hi', '--temperature', 'inf'], '`--temperature inf`: it must be a number'),
+    'nothing to go on from':    (['generate', 'titans-tiny', '-i', ''], 'text 0 is empty'),
+    # latent thoughts
+    'no such problems':         ([*steps, *settings_of(data__source='stew')], "`data.source` is 'stew'; it must be one of addition"),
+    'options of other problems':([*steps, *settings_of(data__source='problems.jsonl')], '`data.options` names digits; load_problems takes'),
+    'held out for nothing':     ([*steps, *settings_of(data__held_out='problems.jsonl')], "`data.held_out` is 'problems.jsonl', but 'addition' makes questions"),
+    'too few problems':         ([*steps, *settings_of(data__source='problems.jsonl', data__options={}, data__num_rows=None)], 'nothing is left to learn from'),
+    'no such method':           ([*steps, *settings_of(data__method='soup')], "`method` is 'soup'; it must be one of no-cot"),
+    'one stage':                ([*steps, *settings_of(data__stage_steps=[4])], "'data.stage_steps' is [4]; steps of a first stage"),
+    'thoughts below zero':      ([*steps, *settings_of(evaluation__thoughts=[-1])], "'evaluation.thoughts' is [-1]; it must be a whole number, at least 0"),
+    'thoughts without room':    ([*steps, *settings_of(evaluation__thoughts=[500])], '500 thoughts (`evaluation.thoughts`) and its answer need'),
+    'nobody to exchange with':  ([*steps, *settings_of(data__eval_rows=1)], '`evaluation.audit` exchanges thoughts between rows, and there is 1'),
+    'no shape':                 ([*steps, *settings_of(model__decoder=None)], '`model.decoder` is None and `model.decoder_source` None'),
+    'no such shape':            ([*steps, *settings_of(model__decoder=dict(model_type='soup'))], "no backbone of `model_type` 'soup'"),
+    'an encoder that speaks':   ([*steps, *settings_of(model__decoder=dict(model_type='bert', hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16))], 'a BertLMHeadModel sees later tokens'),
+    'nothing is trained':       ([*steps, *settings_of(model__train_decoder=False)], 'nothing of this model is trained'),
+    'more than all latent':     ([*steps, *settings_of(model__latent_ratio=2.)], '`latent_ratio` is 2.0; it must lie between 0, all text, and 1'),
+    'a backbone that is none':  ([train, 'thought-smollm', '--output', 'fresh', '--set', 'model.decoder_source=./nowhere'], "decoder './nowhere' cannot be had"),
+    'no thought yet':           (['evaluate', 'thought', '--checkpoint', 'titans-tiny'], "not a model of the system 'thought'"),
     'heads that do not fit':    ([*rules, *settings(model__num_attention_heads=3)], 'num_heads is 3'),
     'other data':               ([*rules, '--set', 'data.kind=text'], "'data.kind' is 'text'"),
     'unknown task in a recipe': ([*rules, *settings(data__tasks=['soup'])], "there is no task 'soup'"),
@@ -275,12 +323,12 @@ MISTAKES = {
     # the four flags
     'no epochs':                ([*rules, '--epochs', '3'], "`--epochs`: recipe 'reasoner-rules' has no such setting"),
     'no samples to leave out':  ([*rules, '--max-train-samples', '3'], "`--max-train-samples`: recipe 'reasoner-rules' has no such setting"),
-    'an empty batch':           ([train, 'idea', '--output', 'fresh', '--batch-size', '0'], '`--batch-size 0`: it must be above 0'),
+    'an empty batch':           ([train, 'idea', '--output', 'fresh', '--batch-size', '0'], '`--batch-size 0`: it must be a number above 0'),
     # options
     'unknown task':             (['evaluate', tiny, '--task', 'soup'], "there is no task 'soup': choose from long_increment"),
     'too short':                (['evaluate', tiny, '--length', '3'], '`length` is 3: it must be at least 8'),
     'no rows':                  (['evaluate', tiny, '--num-rows', '0'], '`num_rows` is 0'),
-    'below zero degrees':       (['generate', tiny, '-i', '3', '--temperature', '-1'], '`--temperature -1.0`: it must be 0 or above'),
+    'below zero degrees':       (['generate', tiny, '-i', '3', '--temperature', '-1'], '`--temperature -1.0`: it must be a number, 0 or above'),
     'more than everything':     (['generate', tiny, '-i', '3', '--top-p', '2'], '`--top-p 2.0`: it must be above 0 and at most 1'),
     'fewer than none':          (['generate', tiny, '-i', '3', '--top-k', '-2'], '`--top-k -2`: it must be 0 or above'),
     'no new tokens':            (['generate', tiny, '-i', '3', '--max-new-tokens', '0'], '`--max-length 0`: it must be 1 or more'),
@@ -311,7 +359,9 @@ def mistakes(trained, ideas, tmp_path_factory):
     "Every mistake made once, one after the other, in one child"
     desk = tmp_path_factory.mktemp('desk')
     for name, text in {'columns.csv': 'a,b\n1,2\n', 'empty.txt': ' \n', 'empty_row.jsonl': '{"text": "a"}\n{"text": ""}\n', 'broken.jsonl': '{"text": "a"}\n{"text": \n', 'short.txt': 'hello',
-                       'fake.txt.gz': 'not packed', 'list.json': '[1]'}.items(): (desk/name).write_text(text)
+                       'fake.txt.gz': 'not packed', 'list.json': '[1]', 'roles.jsonl': '{"messages": [{"role": "bot", "content": "Hi."}]}\n',
+                       'chats.jsonl': '{"messages": [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Ho."}]}\n{"messages": [{"role": "user", "content": "A?"}, {"role": "assistant", "content": "B."}]}\n',
+                       'problems.jsonl': '{"question": "1+1=", "steps": ["2"], "answer": "2"}\n'}.items(): (desk/name).write_text(text)
     (desk/'bytes.txt').write_bytes(b'\xff\xfe\x00\x81')
     for target, args in ((make_checkpoints, (desk, trained[0])), (several, ({name: [re.sub(r'{(trained|ideas)}', lambda found: str(dict(trained=trained[0], ideas=ideas)[found[1]]), word) for word in words]
                                                                            for name, (words, _) in MISTAKES.items()}, desk))):

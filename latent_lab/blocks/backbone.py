@@ -11,10 +11,12 @@ __all__ = ['SIDES', 'HUB', 'refuse_misfit', 'quiet_loading', 'as_config', 'Backb
 # %% ../../nbs/api/19_blocks.backbone.ipynb #909a21bc
 import copy
 import json
+from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -22,6 +24,8 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokeni
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import cached_file, logging
 from transformers.utils.hub import extract_commit_hash
+
+from .decoder import check_counts, refuse_typos
 
 # %% ../../nbs/api/19_blocks.backbone.ipynb #6ee7cc86
 def refuse_misfit(
@@ -53,9 +57,13 @@ def as_config(
     "The configuration of a backbone"
     if value is None: return default()
     if isinstance(value, PretrainedConfig): return copy.deepcopy(value)
+    if not isinstance(value, Mapping): raise ValueError(f'the configuration of a backbone is {value!r}; it must be a configuration, or its dictionary with `model_type`')
     fields = dict(value)
     if 'model_type' not in fields: raise ValueError(f'the configuration of a backbone needs `model_type`; it has {", ".join(sorted(fields))}')
-    return AutoConfig.for_model(fields.pop('model_type'), **fields)
+    kind = fields.pop('model_type')
+    try: return AutoConfig.for_model(kind, **fields)
+    except (ValueError, StrictDataclassError) as error:
+        raise ValueError(f'there can be no backbone of `model_type` {kind!r} with these settings: {str(error.__cause__ or error).split(". Should contain")[0]}') from error
 
 # %% ../../nbs/api/19_blocks.backbone.ipynb #9c1d35fd
 class BackboneConfig(PretrainedConfig):
@@ -76,6 +84,7 @@ class BackboneConfig(PretrainedConfig):
         if backbone_dtype not in ('float32', 'bfloat16', 'float16'): raise ValueError(f'`backbone_dtype` is {backbone_dtype!r}; it must be "float32", "bfloat16" or "float16"')
         self.decoder, self.decoder_source, self.decoder_revision, self.train_decoder = as_config(decoder, GPT2Config), decoder_source, decoder_revision, train_decoder
         self.lora_rank, self.bits, self.backbone_dtype, self.sketches = lora_rank, bits, backbone_dtype, dict(sketches or {})
+        check_counts(self, 'lora_rank', least=0), refuse_typos(type(self), kwargs)
         super().__init__(**kwargs)
 
     def side(self, side, what):
@@ -135,6 +144,8 @@ def load_backbone(
                                                   use_safetensors=True, trust_remote_code=False, output_loading_info=True, **how)
     missing = [key for key in info['missing_keys'] if not key.startswith('pooler.')]
     refuse_misfit(dict(missing_keys=missing, unexpected_keys=[], mismatched_keys=info['mismatched_keys']), source, model)
+    try: model.get_input_embeddings()
+    except NotImplementedError as error: raise ValueError(f'{side} {str(source)!r} is a {type(model).__name__}, which cannot be borrowed; give a language model of the library, such as gpt2') from error
     return trimmed(model)
 
 # %% ../../nbs/api/19_blocks.backbone.ipynb #7c404c7c
@@ -182,7 +193,7 @@ def refuse_lookahead(
     "Raise if later tokens move earlier logits: an encoder can be loaded as a language model, and would read the answer"
     heard = torch.tensor([[1, 2, 3], [1, 2, 4]], device=decoder.device)
     first, second = decoder.eval()(heard, use_cache=False).logits[:, 0]
-    if not torch.allclose(first, second, rtol=1e-3, atol=1e-3): raise ValueError(f'a {type(decoder).__name__} sees later tokens; the decoder must be a causal language model')
+    if not torch.allclose(first, second, rtol=1e-3, atol=1e-3*float(first.abs().max())): raise ValueError(f'a {type(decoder).__name__} sees later tokens; the decoder must be a causal language model')
 
 def commit_of(
     source:str,             # Hub id or folder
@@ -217,7 +228,10 @@ class BackboneModel(PreTrainedModel):
         c, train = self.config, self.config.side(side, 'train')
         if given is None and c.borrows(side):
             raise ValueError(f'`{side}_source` is {str(c.side(side, "source"))!r}: load it with `from_pretrained`, borrow it anew, or set `{side}_source=None` to start from random weights')
-        return (trimmed(SIDES[side].from_config(getattr(c, side))) if given is None else given).requires_grad_(train)
+        if given is None:
+            given = trimmed(SIDES[side].from_config(getattr(c, side)))
+            if side == 'decoder' and given.device.type != 'meta' and c.decoder.vocab_size > 4: refuse_lookahead(given)
+        return given.requires_grad_(train)
 
     def backbone(self, side:str)->PreTrainedModel:
         "One of them itself"
@@ -309,7 +323,9 @@ def tokenizer_from(
     revision:str|None=None, # of a Hub id
 ):
     "The tokenizer that belongs to a backbone"
-    with had_from(side, source): return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+    with had_from(side, source): words = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+    if len(words) <= len(words.all_special_ids): raise ValueError(f'{side} {str(source)!r} has no tokenizer, or one without words; `tokenizer.save_pretrained` puts one there')      # the library makes an empty one
+    return words
 
 # %% ../../nbs/api/19_blocks.backbone.ipynb #905cdb49
 class SavedBackbones(BackboneModel):

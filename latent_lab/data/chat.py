@@ -234,8 +234,8 @@ def tokenize_chat(
 )->dict[str, list[int]]:               # `input_ids`, and `labels`: the same, or -100 where nothing is learnt
     "A conversation as tokens, and which of them are learnt"
     if loss not in ('assistant', 'all'): raise ValueError(f"`loss` is {loss!r}; it must be 'assistant' or 'all'")
-    if max_length is not None and max_length < 2: raise ValueError(f'`max_length` is {max_length}: it must be at least 2 tokens')
-    text, spans = assistant_spans(hide_special(messages, tokenizer), tokenizer)
+    if max_length is not None: check_whole(2, max_length=max_length)
+    text, spans = assistant_spans(hide_special(check_messages(messages), tokenizer), tokenizer)
     text, typed = show_special(text)
     ids, places = encode_text(text, tokenizer, typed)
     learnt = np.full(len(ids), loss == 'all')
@@ -311,7 +311,7 @@ def pack_chats(
 )->Dataset|IterableDataset: # `input_ids`, `labels`, `document` (from 1; 0 at padding) and `position_ids`; streaming if `rows` are
     "Conversations packed into rows of one length"
     for name, value, least in (('length', length, 2), ('open_rows', open_rows, 1)):
-        if value < least: raise ValueError(f'`{name}` is {value}: it must be at least {least}')
+        check_whole(least, **{name: value})
     if long not in LONG: raise ValueError(f'`long` is {long!r}; it must be one of {", ".join(LONG)}')
     how = dict(rows=rows, length=length, long=long, pad_token_id=pad_token_id, open_rows=open_rows)
     if isinstance(rows, IterableDataset):

@@ -171,6 +171,7 @@ def load_problems(
     "Questions with worked steps from a published set, a file, or the Hub"
     told_steps((), style)                        # refuses a style that there is not
     check_whole(1, num_rows=1 if num_rows is None else num_rows), check_whole(0, seed=seed)
+    if isinstance(keep, str): raise TypeError(f'`keep` is {keep!r}: a list of columns was expected, such as [{keep!r}]')
     path = None if source in PROBLEM_SETS else local_path(source)
     for name, value in dict(split=split, config=config).items():
         if path and value is not None: raise ValueError(f'`{name}` is {value!r}, but {path} is a file and has none')

@@ -127,6 +127,7 @@ def local_path(
     source:str|Path, # a file, or the id of a data set on the Hub
 )->Path|None:        # None for what can only be a Hub id
     "Where a file is, or should be"
+    if not isinstance(source, (str, Path)): raise TypeError(f'`source` is {source!r}: a file, a name or a Hub id was expected')
     path = Path(source).expanduser()
     local = path.exists() or file_kind(path) in ('.txt', *ROW_FILES) or isinstance(source, Path) or source.count('/') > 1 or source[:1] in './~'
     return path if local else None

@@ -100,6 +100,8 @@ def tokenized(
     if tokenizer.eos_token_id is None: raise ValueError('`tokenizer` has no end token, so an answer would never end')
     if long not in ('refuse', 'drop'): raise ValueError(f"`long` is {long!r}; it must be 'refuse' or 'drop'")
     if max_length is not None: check_whole(1, max_length=max_length)
+    for name, value in dict(separator=separator, mark=mark).items():
+        if not isinstance(value, str): raise TypeError(f'`{name}` is {value!r}: text was expected, such as {chr(10)!r}')
     rows = rows if isinstance(rows, Dataset) else Dataset.from_list(list(rows))
     if not len(rows): raise ValueError('`rows` is empty')
     parts = 'prompt_ids', 'reasoning_ids', 'answer_ids', 'step_lengths'

@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 from transformers import AutoConfig, AutoModelForCausalLM, Cache
 
 from ..blocks.attention import CausalAttention, View, WindowLayer, allowed, dense_attention, look_around, rotary
-from ..blocks.decoder import DecoderConfig, initialise
+from ..blocks.decoder import DecoderConfig, check_counts, check_reals, initialise
 from ..blocks.feedforward import FeedForward
 from ..blocks.gate import ConfidenceGate, FuturePredictor, future_loss
 from ..blocks.halting import ACT, Exit, HaltingRule, PonderNet, Pondered, Until, ponder
@@ -52,11 +52,14 @@ def check_sizes(
 ):
     "Refuse what no layer could be made of, in the configuration's own words"
     c = config
-    for name, least in (('persistent_tokens', 0), ('intuition_layers', 0), ('horizon', 0), ('max_thoughts', 1), ('memory_heads', 1), ('memory_chunk_size', 1), ('chunk_size', 1)):
-        if (value := getattr(c, name)) < least: raise ValueError(f'`{name}` is {value}; it must be at least {least}')
+    check_counts(c, 'persistent_tokens', 'intuition_layers', 'horizon', least=0), check_counts(c, 'num_hidden_layers', 'max_thoughts', 'memory_heads', 'memory_chunk_size', 'memory_block_size')
+    check_reals(c, 'world_weight', 'ponder_weight', least=0), check_reals(c, 'halting_bias'), check_reals(c, 'halting_threshold', 'memory_expansion', above=0), check_reals(c, 'epsilon', 'halting_prior', above=0, below=1)
+    if c.gate_bias is not None: check_reals(c, 'gate_bias')
+    check_choice('memory_depth', c.memory_depth, (1, 2))
     for name in ('memory_heads', 'num_attention_heads'):
         if c.attn_dim % getattr(c, name): raise ValueError(f'`{name}` is {getattr(c, name)}, which does not divide `attn_dim`, {c.attn_dim}')
-    if c.memory_block_size < 1 or c.memory_block_size % c.memory_chunk_size: raise ValueError(f'`memory_block_size` is {c.memory_block_size}; it must be a multiple of `memory_chunk_size`, {c.memory_chunk_size}')
+    if (width := c.attn_dim//c.num_attention_heads) % 2: raise ValueError(f'`num_attention_heads` is {c.num_attention_heads}, which leaves a head {width} of `attn_dim`, {c.attn_dim}; positions turn pairs, so it must be even')
+    if c.memory_block_size % c.memory_chunk_size: raise ValueError(f'`memory_block_size` is {c.memory_block_size}; it must be a multiple of `memory_chunk_size`, {c.memory_chunk_size}')
     if c.memory_max_write is not None and not c.memory_max_write > 0: raise ValueError(f'`memory_max_write` is {c.memory_max_write}; it must be above 0, or None')
     if int(c.attn_dim//c.memory_heads*c.memory_expansion) < 1: raise ValueError(f'`memory_expansion` is {c.memory_expansion}, which leaves the memory no hidden feature')
 
@@ -437,6 +440,7 @@ class TitansForCausalLM(TitansSites):
     def thoughts(self, reading:Reading)->Thoughts:
         "Logits and, if asked for, what led to them"
         c, reading = self.config, self.look_around(reading)
+        if reading.states is not None and reading.states.shape[-1] != c.attn_dim: raise ValueError(f'`states` has shape {tuple(reading.states.shape)}; a state of this model has `attn_dim`, {c.attn_dim}, features')
         told, mind, x = stops(reading, c.reasoning_layers, c.max_thoughts), max(c.reasoning_layers, default=c.num_hidden_layers-1), self.dropout(self.embedding(reading.input_ids))
         caches, seen, found = reading.cache.blocks if reading.cache is not None else [None]*len(self.blocks), [], []
         for i, block in enumerate(self.blocks):

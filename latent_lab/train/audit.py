@@ -144,6 +144,7 @@ def resample(
     seed:int=0,            # the same seed draws the same rows, whatever the metric
 )->np.ndarray:             # (num_samples,) the score of each
     "The score on rows drawn again, with replacement"
+    if num_samples < 1 or seed < 0: raise ValueError(f'`num_samples` is {num_samples} and `seed` {seed}; there must be at least 1 sample, and no seed below 0')
     n, draw = len(scores.rows), np.random.default_rng(seed).integers
     few = max(1, 2**17//max(1, scores.rows.size))                     # corpora at once, so that many rows take no more memory than few
     return scores.total(np.concatenate([scores.rows[draw(0, n, (min(few, num_samples-done), n))].sum(1) for done in range(0, num_samples, few)]))

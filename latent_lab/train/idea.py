@@ -457,8 +457,10 @@ class StagedRows(Dataset):
 
     def __post_init__(self):
         if not self.stages: raise ValueError('`stages` is empty; at least one is needed')
+        for name, least in (('rows_per_step', 1), ('seed', 0)):
+            if not isinstance(value := getattr(self, name), int) or value < least: raise ValueError(f'`{name}` is {value!r}; it must be a whole number, at least {least}')
         for i, stage in enumerate(self.stages):
-            if stage.steps < 1 or not len(stage.rows): raise ValueError(f'stage {i} has {len(stage.rows)} rows and {stage.steps} steps; both must be at least 1')
+            if not isinstance(stage.steps, int) or stage.steps < 1 or not len(stage.rows): raise ValueError(f'stage {i} has {len(stage.rows)} rows and {stage.steps} steps; both must be whole numbers, at least 1')
 
     def __len__(self): return sum(stage.steps for stage in self.stages)*self.rows_per_step
 
