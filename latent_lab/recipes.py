@@ -551,6 +551,7 @@ def thought_figures(model, pad, rows, evaluation:dict)->dict:
     worth = audit_thoughts(model, rows)
     return figures | {f'audit@{line["system"]}': {name: value if isinstance(value, str) else rounded(value) for name, value in line.items()} for line in worth.table.drop(columns='metric').to_dict('records')} | dict(worth=dict(matters=worth.matters, sentence=worth.sentence))
 
+# %% ../nbs/api/71_recipes.ipynb #cae7b00b
 def refuse_judge(model, pad, rows, evaluation:dict):
     "Raise if what is measured at the end could not be: better now than after the training"
     from latent_lab.blocks.backbone import check_room
