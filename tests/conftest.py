@@ -16,6 +16,7 @@ import pytest
 os.environ.setdefault('HF_HUB_OFFLINE', '1')                       # tests ask no network
 os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')           # no warnings from forked workers
 os.environ.setdefault('PLOTLY_RENDERER', 'plotly_mimetype')        # a figure shown in a notebook opens no browser
+os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')                 # threads that wait for each other over small matrices
 
 root = Path(__file__).resolve().parents[1]
 token = 'only-for-this-test'

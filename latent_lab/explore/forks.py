@@ -187,12 +187,12 @@ def stays(
 )->pd.DataFrame:                                   # thoughts by kinds
     "The share of answers that stays when one thought is another"
     if len(questions) < 2: raise ValueError(f'there are {len(questions)} questions; to be swapped, thoughts need at least 2')
-    ids, seen = model.tokenize(list(questions)), []
+    ids = model.tokenize(list(questions))
     def told(number=0, kind=None):
-        with listening(model): found = model.answer_ids(**ids, thoughts=thoughts, edit=lambda n, would: seen.append(n) or (swapped(would, kind) if n == number else would), **asked)
-        return [row[:m] for row, m in zip(found.tokens.tolist(), found.num_tokens.tolist())]
-    was = told()
-    return pd.DataFrame({kind: {number: np.mean([a == b for a, b in zip(was, told(number, kind))]) for number in sorted({*seen})} for kind in kinds}).rename_axis('thought')
+        with listening(model): found = model.answer_ids(**ids, thoughts=thoughts, edit=lambda n, would: swapped(would, kind) if n == number else would, **asked)
+        return [row[:m] for row, m in zip(found.tokens.tolist(), found.num_tokens.tolist())], int(found.num_thoughts.max())
+    was, most = told()
+    return pd.DataFrame({kind: {number: np.mean([a == b for a, b in zip(was, told(number, kind)[0])]) for number in range(1, most+1)} for kind in kinds}).rename_axis('thought')
 
 # %% ../../nbs/api/68_explore.forks.ipynb #624fcc4d
 class Branch(NamedTuple):

@@ -124,11 +124,10 @@ class Going(Standpoint):
         if self.done: raise ValueError(f'this answer is complete: {self}; go back to one of its thoughts, in `before`')
         moment = seen(self.model, self.now, 'thought' if self.thinks else 'token', self.number)
         if moment.kind == 'token' and (moment.number == self.most or moment.token in token_list(self.model.generation_config.eos_token_id)): return self.passed(moment, done=True)
-        copied, token, read = self.now._replace(cache=copy.deepcopy(self.now.cache)), self.now.logits.argmax(-1), []
-        def hears(number, would): return read.append(would if edit is None else edit(would)) or read[-1]
+        copied, token = self.now._replace(cache=copy.deepcopy(self.now.cache)), self.now.logits.argmax(-1)
         with listening(self.model):
-            now = self.model.advance(copied, token, self.number, hears, output_latents=True)
-            return self.passed(moment._replace(read=array(read[0] if read else self.model.decoder.get_input_embeddings()(token))[0]), now=now)
+            now = self.model.advance(copied, token, self.number, edit and (lambda number, would: edit(would)), output_latents=True)
+        return self.passed(moment._replace(read=array(now.read)[0]), now=now)
 
     def finish(self)->'Generation':
         "All that is still to come, untouched"
@@ -242,12 +241,11 @@ def thought_about(
     **asked,                  # `mode` and `thoughts`, as for `ask`
 )->tuple[np.ndarray, np.ndarray, np.ndarray]: # (b, k, d) read, (b, k, d) states, (b, 1, d) in which the answer began
     "The thoughts about a batch of questions"
-    heard = []
     with listening(model):
-        told = model.answer_ids(**model.tokenize(questions), max_new_tokens=1, edit=lambda number, would: heard.append(array(would)) or would, **asked)
+        told = model.answer_ids(**model.tokenize(questions), max_new_tokens=1, **asked)
         states, number = np.concatenate([array(model.encode(questions))[:, None], array(told.states)], 1), array(told.num_thoughts)[:, None, None]
-    k = len(heard)
-    there, read = np.arange(k)[:, None] < number, np.stack(heard, 1) if heard else states[:, :0]
+    read = array(told.read)
+    there = np.arange(k := read.shape[1])[:, None] < number
     return np.where(there, read, np.nan), np.where(there, states[:, :k], np.nan), np.take_along_axis(states, number, 1)
 
 def company(

@@ -7,9 +7,9 @@ __all__ = ['MATCHING', 'MIXING', 'HALTING', 'MODES', 'row_rms', 'ridge_map', 'to
            'LatentThoughtConfig', 'thought_rows', 'shares', 'last_real', 'state_before', 'last_state', 'mixed',
            'latent_loss', 'distill_loss', 'check_reasoning', 'check_prompt', 'Plan', 'ThoughtParts', 'Looks',
            'ReadsInParallel', 'turns', 'ReadsInTurn', 'Plans', 'ReadsEitherWay', 'Taught', 'ThoughtCore',
-           'ThoughtForward', 'ThoughtModel', 'Marked', 'thought_rule', 'Rows', 'fresh_rows', 'after_a_token',
+           'ThoughtForward', 'ThoughtModel', 'Marked', 'Counted', 'thought_rule', 'Rows', 'fresh_rows', 'after_a_token',
            'after_a_thought', 'Answered', 'gathered', 'mode_ratio', 'picked', 'ends_and_filler', 'Standing', 'Steps',
-           'Advances', 'GoesOn', 'ThinksAsTold', 'Answers', 'ThinksLast', 'ThoughtVerbs', 'LatentThoughtForCausalLM']
+           'check_edit', 'Advances', 'GoesOn', 'Answers', 'ThinksLast', 'ThoughtVerbs', 'LatentThoughtForCausalLM']
 
 # %% ../../nbs/api/44_models.thought.ipynb #621903d7
 import copy
@@ -480,14 +480,32 @@ class Marked(HaltingRule):
     @torch.no_grad()
     def chance(self, new, old, left, step): return (self.read(new).argmax(-1) == self.token).to(left.dtype)
 
+# %% ../../nbs/api/44_models.thought.ipynb #66074e49
+class Counted(HaltingRule):
+    "Stop after a number of thoughts, each row after its own"
+    def __init__(self,
+        number:Int[Tensor, 'b'], # of each row; 0: it does not think
+    ):
+        super().__init__()
+        if number.ndim != 1 or (number < 0).any(): raise ValueError(f'`number` is {number.tolist()}; it must be a number for each row, 0 or more')
+        self.number, self.max_steps = number, int(number.max())
+
+    def starts(self, b:int)->Bool[Tensor, 'b']:
+        "Which of `b` rows think at all"
+        if len(self.number) != b: raise ValueError(f'`number` is that of {len(self.number)} rows; there are {b}')
+        return self.number > 0
+
+    def chance(self, new, old, left, step): return (step >= self.number.to(left.device)).to(left.dtype)
+
 # %% ../../nbs/api/44_models.thought.ipynb #65bd3512
 def thought_rule(
     config:LatentThoughtConfig,          # its `thoughts`, `halting`, `halting_threshold` and `mark_ids`
     read:Callable,                       # state -> logits
-    thoughts:int|HaltingRule|None=None,  # how many, or the most; or a rule; by default as configured
+    thoughts:int|Int[Tensor, 'b']|HaltingRule|None=None, # how many, or the most; how many of each row; or a rule; by default as configured
 )->HaltingRule|None:                     # None: no thought at all
     "What ends the thoughts before an answer"
     if isinstance(thoughts, HaltingRule): return thoughts
+    if isinstance(thoughts, Tensor): return Counted(thoughts)
     most = config.thoughts if thoughts is None else thoughts
     if most < 0: raise ValueError(f'`thoughts` is {most}; it must be 0 or more, or a rule of halting')
     if most == 0: return None
@@ -505,7 +523,7 @@ class Rows(NamedTuple):
 
 def fresh_rows(
     b:int,                            # how many
-    thinks:bool,                      # before they speak
+    thinks:bool|Bool[Tensor, 'b'],    # before they speak; of all or of each
     device:torch.device|str='cpu',    # where they live
 )->Rows:
     "Nothing thought, nothing said"
@@ -546,7 +564,7 @@ class Answered(NamedTuple):
     steps:Int[Tensor, 'b']              # passes through the model that each answer had to wait for, one after the other
     readout:Int[Tensor, 'b k']          # word that each thought stood for: what would have been said instead; -1 after the last
     states:Float[Tensor, 'b k d']       # the state after each thought; zero after the last
-    fed:Float[Tensor, 'b k d']          # the state that each thought was made of: the one before it; zero after the last
+    read:Float[Tensor, 'b k d']         # what each thought read: the state before it, brought to size, or what an edit put there; zero after the last
 
 # %% ../../nbs/api/44_models.thought.ipynb #171597a2
 def gathered(
@@ -571,7 +589,7 @@ def mode_ratio(
 )->float:            # of the state in each thought
     "How latent thoughts are"
     if mode not in MODES: raise ValueError(f'`mode` is {mode!r}; it must be one of {", ".join(map(repr, MODES))}')
-    if mode == 'text' and thoughts: raise ValueError('`mode="text"` reasons in what it says; leave `thoughts` out')
+    if mode == 'text' and (isinstance(thoughts, Tensor) or thoughts): raise ValueError('`mode="text"` reasons in what it says; leave `thoughts` out')
     if mode == 'mixed' and not trained: raise ValueError('`mode="mixed"` feeds back `latent_ratio` of the state, which is 0 here; set it, or use `mode="text"` or `"latent"`')
     return dict(latent=1., mixed=trained, text=0.)[mode]
 
@@ -601,6 +619,7 @@ class Standing(NamedTuple):
     rule:HaltingRule|None                # that ends its thoughts
     ratio:float                          # of the state in each thought
     latents:dict[str, Tensor]|None=None  # of what was read last, if asked for
+    read:Float[Tensor, 'b d']|None=None  # that is what was read: a token, or a thought
 
 class Steps(ThoughtModel):
     "One step of an answer"
@@ -608,20 +627,30 @@ class Steps(ThoughtModel):
         input_ids:Int[Tensor, 'b n'],                 # prompts
         attention_mask:Int[Tensor, 'b n']|None=None,  # 1 for real tokens, wherever padding stands
         mode:str='latent',                            # 'latent', 'mixed' or 'text'
-        thoughts:int|HaltingRule|None=None,           # how many, or the most; or a rule; by default as configured
+        thoughts:int|Int[Tensor, 'b']|HaltingRule|None=None, # how many, or the most; how many of each row; or a rule; by default as configured
         max_new_tokens:int=32,                        # for which there must be room
-        room:int=0,                                   # and for so many thoughts that are not its own
         output_latents:bool=False,                    # those of the prompt are wanted too
     )->Standing:
         "Read prompts; nothing is thought or said yet"
         ratio = mode_ratio(mode, self.config.latent_ratio, thoughts)
         rule = None if mode == 'text' else thought_rule(self.config, self.decoder.get_output_embeddings(), thoughts)
         if max_new_tokens < 1: raise ValueError(f'`max_new_tokens` is {max_new_tokens}; at least one is needed')
-        check_room(input_ids.shape[1] + (rule.max_steps if rule else room) + max_new_tokens - 1, self.decoder, 'a prompt, its thoughts and its answer')
+        check_room(input_ids.shape[1] + (rule.max_steps if rule else 0) + max_new_tokens - 1, self.decoder, 'a prompt, its thoughts and its answer')
         real = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
         if not real.any(1).all(): raise ValueError(f'row {int((~real.any(1)).nonzero()[0])} of `attention_mask` has no token; there is nothing to answer')
         out = self(input_ids, attention_mask, use_cache=True, output_latents=output_latents)
-        return Standing(out.past_key_values, last_state(out.logits, real), fresh_rows(len(input_ids), rule is not None, input_ids.device), rule, ratio, out.latents)
+        thinks = rule.starts(len(input_ids)).to(input_ids.device) if isinstance(rule, Counted) else rule is not None
+        return Standing(out.past_key_values, last_state(out.logits, real), fresh_rows(len(input_ids), thinks, input_ids.device), rule, ratio, out.latents)
+
+# %% ../../nbs/api/44_models.thought.ipynb #54b4b86d
+def check_edit(
+    reads:Tensor,               # what an edit has each thought read
+    would:Float[Tensor, 'b d'], # what it would have read
+    number:int,                 # of the thought
+)->Float[Tensor, 'b d']:        # the same
+    "Refuse what is no thought of each row"
+    if reads.shape != would.shape: raise ValueError(f'`edit` gave thought {number} the shape {tuple(reads.shape)}; it must be {tuple(would.shape)}')
+    return reads
 
 # %% ../../nbs/api/44_models.thought.ipynb #bb948868
 class Advances(Steps):
@@ -636,61 +665,48 @@ class Advances(Steps):
         "Read what each row says, or thinks"
         cache, old, rows = now.cache, now.cache.layers[-3].state, now.rows
         seen, thinking = torch.cat([cache.layers[-2].state, rows.alive[:, None].long()], 1), rows.thinking[:, None]
-        def changed(x): return torch.where(thinking[..., None], edit(number, x[:, 0])[:, None], x)
-        out = self(token[:, None], seen, thinking, latent_ratio=now.ratio, past_key_values=cache, output_latents=output_latents, edit=changed if edit is not None and thinking.any() else None)
+        def hears(x):
+            if edit is not None and thinking.any(): x = torch.where(thinking[..., None], check_edit(edit(number, x[:, 0]), x[:, 0], number)[:, None], x)
+            return read.append(x[:, 0]) or x
+        read = []
+        out = self(token[:, None], seen, thinking, latent_ratio=now.ratio, past_key_values=cache, output_latents=output_latents, edit=hears)
         if thinking.any(): rows = after_a_thought(rows, now.rule, cache.layers[-3].state, old, number)
-        return now._replace(logits=torch.where(rows.alive[:, None], out.logits[:, -1], now.logits), rows=rows, latents=out.latents)
+        return now._replace(logits=torch.where(rows.alive[:, None], out.logits[:, -1], now.logits), rows=rows, latents=out.latents, read=read[0])
 
 # %% ../../nbs/api/44_models.thought.ipynb #f8db0140
 class GoesOn(Advances):
     "One step after the other"
     def go_on(self, now:Standing, ends, filler:int, most:int, temperature:float, edit:Callable|None=None)->Answered:
         "Until all rows are done"
-        said, words, thought, readout, states, fed = [], [], [], [], [], []
+        said, words, thought, readout, states, read = [], [], [], [], [], []
         while True:
             token = picked(now.logits, temperature)
             said.append(now.rows.alive & ~now.rows.thinking), words.append(token)
             now = now._replace(rows=after_a_token(now.rows, token, ends, most))
             if not now.rows.alive.any(): break
-            thought.append(now.rows.thinking), readout.append(token), fed.append(now.cache.layers[-3].state)
+            thought.append(now.rows.thinking), readout.append(token)
             now = self.advance(now, token, len(thought), edit)
-            states.append(now.cache.layers[-3].state)
-        if not thought: thought, readout, states, fed = [now.rows.thinking], [token], *[[now.cache.layers[-3].state]]*2
-        return Answered(gathered(words, said, filler), now.rows.tokens, now.rows.thoughts, now.rows.tokens+now.rows.thoughts, gathered(readout, thought, -1), gathered(states, thought), gathered(fed, thought))
-
-# %% ../../nbs/api/44_models.thought.ipynb #6359f054
-class ThinksAsTold(GoesOn):
-    "Thoughts of somebody else"
-    def told(self, now:Standing, given:Float[Tensor, 'b k d'], number:Int[Tensor, 'b'])->Standing:
-        "Where the answer stands after these thoughts"
-        if given.ndim != 3 or len(given) != len(now.logits): raise ValueError(f'`given` has shape {tuple(given.shape)}; it must be ({len(now.logits)}, k, d), thoughts of each row')
-        real = torch.arange(given.shape[1], device=given.device) < number[:, None]
-        if not real.any(): return now
-        seen = torch.cat([now.cache.layers[-2].state, real.long()], 1)
-        out = self(torch.zeros_like(real, dtype=torch.long), seen, states=given, past_key_values=now.cache)
-        return now._replace(logits=last_state(out.logits, real, now.logits))
+            states.append(now.cache.layers[-3].state), read.append(now.read)
+        if not thought: thought, readout, states, read = [now.rows.thinking], [token], *[[now.cache.layers[-3].state]]*2
+        return Answered(gathered(words, said, filler), now.rows.tokens, now.rows.thoughts, now.rows.tokens+now.rows.thoughts, gathered(readout, thought, -1), gathered(states, thought), gathered(read, thought))
 
 # %% ../../nbs/api/44_models.thought.ipynb #bd6d9b8d
-class Answers(ThinksAsTold):
+class Answers(GoesOn):
     "Prompt, thoughts, text: on tokens"
     @torch.no_grad()
     def answer_ids(self,
         input_ids:Int[Tensor, 'b n'],                 # prompts
         attention_mask:Int[Tensor, 'b n']|None=None,  # 1 for real tokens, wherever padding stands
         mode:str='latent',                            # 'latent', 'mixed' or 'text'
-        thoughts:int|HaltingRule|None=None,           # how many, or the most; or a rule; by default as configured
+        thoughts:int|Int[Tensor, 'b']|HaltingRule|None=None, # how many, or the most; how many of each row; or a rule; by default as configured
         max_new_tokens:int=32,                        # most tokens said
         temperature:float=0.,                         # 0: the likeliest
-        given:tuple[Float[Tensor, 'b k d'], Int[Tensor, 'b']]|None=None, # states to think in place of its own, as `fed` has them, and how many of each row
         edit:Callable|None=None,                      # (number from 1, (b, d) what each thought would read) -> (b, d) what it reads
     )->Answered:
         "Think, then say; each row stops by itself"
-        if given is not None and (mode != 'latent' or thoughts): raise ValueError('`given` thoughts are thought as they are; leave `mode` and `thoughts` out')
         ends, filler = ends_and_filler(self.generation_config)
-        if given is None: now = self.begin(input_ids, attention_mask, mode, thoughts, max_new_tokens)
-        else: now = self.told(self.begin(input_ids, attention_mask, 'text', None, max_new_tokens, room=given[0].shape[1]), *given)
-        said = self.go_on(now, torch.tensor(ends, dtype=torch.long, device=input_ids.device), filler, max_new_tokens, temperature, edit)
-        return said if given is None else said._replace(num_thoughts=given[1], steps=said.num_tokens+given[1])        # thinking them oneself would have taken as long
+        now = self.begin(input_ids, attention_mask, mode, thoughts, max_new_tokens)
+        return self.go_on(now, torch.tensor(ends, dtype=torch.long, device=input_ids.device), filler, max_new_tokens, temperature, edit)
 
 # %% ../../nbs/api/44_models.thought.ipynb #3bbf1755
 class ThinksLast(nn.Module):

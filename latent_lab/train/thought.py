@@ -214,19 +214,19 @@ def said_by(
     model,                               # that thinks and says, with `answer_ids`
     prompts:list[list[int]],             # what it is asked
     batch_size:int=64,                   # at once
-    given:Callable|None=None,            # numbers of rows -> the `given` thoughts of each
+    of_rows:Callable|None=None,          # numbers of rows -> what these alone are asked with: their `edit`, their `thoughts`
     **asked,                             # of `answer_ids`
-)->list[dict]:                           # for each: `tokens`, `thoughts`, `steps`, and `fed`, the states that it thought with
+)->list[dict]:                           # for each: `tokens`, `thoughts`, `steps`, and `read`, what each thought read
     "What is said to each prompt, in batches of like length"
     found = [None]*len(prompts)
     with evaluating(model):
         for batch in length_batches(list(map(len, prompts)), range(len(prompts)), batch_size):
             width = max(len(prompts[i]) for i in batch)
             rows, real = ([[fill]*(width-len(prompts[i])) + some(prompts[i]) for i in batch] for fill, some in ((0, list), (0, lambda row: [1]*len(row))))
-            more = {} if given is None else dict(given=given(batch))
+            more = {} if of_rows is None else of_rows(batch)
             told = model.answer_ids(*(torch.tensor(some, device=model.device) for some in (rows, real)), **asked, **more)
-            for i, tokens, m, k, steps, fed in zip(batch, told.tokens.tolist(), told.num_tokens.tolist(), told.num_thoughts.tolist(), told.steps.tolist(), told.fed.cpu()):
-                found[i] = dict(tokens=tokens[:m], thoughts=k, steps=steps, fed=fed[:k])
+            for i, tokens, m, k, steps, read in zip(batch, told.tokens.tolist(), told.num_tokens.tolist(), told.num_thoughts.tolist(), told.steps.tolist(), told.read.cpu()):
+                found[i] = dict(tokens=tokens[:m], thoughts=k, steps=steps, read=read[:k])
     return found
 
 # %% ../../nbs/api/54_train.thought.ipynb #0c7da1d9

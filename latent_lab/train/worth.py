@@ -62,13 +62,17 @@ def donors(
 
 # %% ../../nbs/api/59_train.worth.ipynb #1683c39b
 class Fed(NamedTuple):
-    "The states that some rows think with"
+    "What the thoughts of some rows read"
     states:Float[Tensor, 'n k d'] # zero after the last
     number:Int[Tensor, 'n']       # how many of each row
 
     def of(self, rows:Sequence[int])->'Fed':
         "Those of some rows, in their order"
         return Fed(*(part[torch.as_tensor(rows)] for part in self))
+
+    def asked(self)->dict:
+        "How these are thought: what `answer_ids` takes"
+        return dict(thoughts=self.number, edit=lambda step, would: self.states[:, step-1].to(would))
 
 def in_another_order(
     fed:Fed,      # of some rows
@@ -93,10 +97,12 @@ def of_strangers(
 def mean_thoughts(
     fed:Fed, # of some rows
 )->Fed:
-    "At each step the mean of the rows that got so far"
+    "At each step the mean of the rows that got so far, as large as theirs"
     real = (torch.arange(fed.states.shape[1]) < fed.number[:, None])[..., None]
-    mean = torch.where(real, fed.states, 0.).sum(0)/real.sum(0).clamp(min=1)
-    return Fed(mean.expand_as(fed.states), fed.number)
+    def mean(x): return torch.where(real, x, 0.).sum(0)/real.sum(0).clamp(min=1)
+    def size(x): return x.norm(dim=-1, keepdim=True)
+    middle = mean(fed.states)
+    return Fed((middle*mean(size(fed.states))/size(middle).clamp(min=1e-6)).expand_as(fed.states), fed.number)
 
 def in_place_of(
     fed:Fed,          # the model's own
@@ -142,9 +148,9 @@ def think_again(
     "The same questions, with other thoughts in the same places"
     number, prompts = [one['thoughts'] for one in own], asked_prompts(rows, 'latent', model)
     if control == 'pause': return said_by(model, [prompt + [model.config.pause_id]*k for prompt, k in zip(prompts, number)], batch_size, mode='text', **asked)
-    fed = Fed(pad_sequence([one['fed'] for one in own], True), torch.tensor(number))
+    fed = Fed(pad_sequence([one['read'] for one in own], True), torch.tensor(number))
     if control != 'as is': fed = in_place_of(fed, control, column_of(rows, 'answer_ids'), seed)
-    return said_by(model, prompts, batch_size, given=lambda batch: Fed(*(part.to(model.device) for part in fed.of(batch))), **asked)
+    return said_by(model, prompts, batch_size, of_rows=lambda batch: fed.of(batch).asked(), **asked)
 
 def audit_thoughts(
     model,                                # that thinks and says
