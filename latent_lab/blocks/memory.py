@@ -795,16 +795,15 @@ class MemoryWrites(NamedTuple):
     forget:Float[Tensor, 'b h n']|None   # α, likewise
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #1b362371
-def _check_sizes(width, heads, head_dim, depth, chunk, block, form, span):
+def _check_sizes(width, heads, head_dim, depth, chunk, block, form, span, expansion):
     "One line for every mistake"
-    if heads < 1: raise ValueError(f'`heads` is {heads}; it must be at least 1')
+    for name, value in dict(width=width, heads=heads, head_dim=head_dim, chunk_size=chunk, block_size=block, span=span).items():
+        if not (value is None and name in ('head_dim', 'span') or type(value) is int and value >= 1): raise ValueError(f'`{name}` is {value!r}; it must be a whole number, at least 1')
     if head_dim is None and width % heads: raise ValueError(f'`heads` is {heads}, which does not divide `width` {width}; say `head_dim`')
-    if head_dim is not None and head_dim < 1: raise ValueError(f'`head_dim` is {head_dim}; it must be at least 1')
     if depth not in (1, 2): raise ValueError(f'`depth` is {depth}; it must be 1 or 2')
-    if chunk < 1: raise ValueError(f'`chunk_size` is {chunk}; it must be at least 1')
-    if block < chunk or block % chunk: raise ValueError(f'`block_size` is {block}; it must be a multiple of `chunk_size`, {chunk}')
+    if depth == 2 and not 1 <= (head_dim or width//heads)*expansion < math.inf: raise ValueError(f'`expansion` is {expansion}, which leaves no hidden feature; it must be above 0')
+    if block % chunk: raise ValueError(f'`block_size` is {block}; it must be a multiple of `chunk_size`, {chunk}')
     if form not in ('auto', 'reference', 'dual'): raise ValueError(f"`form` is {form!r}; it must be 'auto', 'reference' or 'dual'")
-    if span is not None and span < 1: raise ValueError(f'`span` is {span}; it must be at least 1')
 
 def _logit(name, start, most=1.):
     "Of a share that starts at `start`"
@@ -927,7 +926,7 @@ class NeuralMemory(nn.Module):
         max_write:float|None=None, # norm of what a token writes, into all weights together, at most; None: as it comes
     ):
         super().__init__()
-        _check_sizes(width, heads, head_dim, depth, chunk_size, block_size, form, span), _check_cap(max_write)
+        _check_sizes(width, heads, head_dim, depth, chunk_size, block_size, form, span, expansion), _check_cap(max_write)
         self.width, self.heads, self.chunk_size, self.block_size, self.max_rate, self.form, self.span, self.max_write = width, heads, chunk_size, block_size, max_rate, form, span, max_write
         e = width//heads if head_dim is None else head_dim
         self.read_norm, self.write_norm = nn.RMSNorm(width), nn.RMSNorm(width)

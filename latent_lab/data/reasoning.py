@@ -23,6 +23,7 @@ def distinct_rows(
     patience:int=5000,            # failures in a row after which there are no more
 )->Dataset:
     "Different rows, drawn one by one"
+    check_whole(0, seed=seed)
     rng, rows, failed = np.random.default_rng(seed), {}, 0
     while len(rows) < num_rows:
         level = None if difficulty is None else difficulty[len(rows) % len(difficulty)]
@@ -44,7 +45,7 @@ def check_levels(
     if difficulty is None: return None
     levels = [difficulty] if isinstance(difficulty, int) else list(difficulty)
     for level in levels:
-        if not least <= level <= most: raise ValueError(f'`difficulty` holds {level}: {what} are {least} to {most}')
+        if not isinstance(level, int) or not least <= level <= most: raise ValueError(f'`difficulty` holds {level!r}: {what} are {least} to {most}')
     if not levels: raise ValueError(f'`difficulty` is empty: give some of {least} to {most}, or None')
     return levels
 
@@ -103,7 +104,7 @@ def addition(
     style:str='words',                       # 'words' says each step, 'digits' only what its column adds up to
 )->Dataset:                                  # `question`, `steps`, `answer`, `difficulty`; truth: `carries`, whether each column does, from the left; `sums`, what each adds up to, in the order of the steps
     "Sums of two numbers, worked column by column"
-    lengths = list(digits) if isinstance(digits, Sequence) else [digits]
+    lengths = list(digits) if isinstance(digits, Sequence) and not isinstance(digits, str) else [digits]
     if not lengths: raise ValueError('`digits` is empty: give a number of digits, or several')
     if style not in STYLES: raise ValueError(f'`style` is {style!r}; it must be one of {", ".join(map(repr, STYLES))}')
     check_whole(1, num_rows=num_rows)
