@@ -229,7 +229,7 @@ MISTAKES = {
     # Titans
     'no such questions':        ([*sums, *settings_of(data__task='soup')], "`data.task` is 'soup'; it must be one of addition"),
     'no such option':           ([*sums, *settings_of(data__options=dict(digit=2))], '`data.options` names digit; addition takes digits, difficulty, style'),
-    'an option that fits not':  ([*sums, *settings_of(data__options=dict(difficulty=['a']))], "which does not suit addition"),
+    'an option that fits not':  ([*sums, *settings_of(data__options=dict(difficulty=2.5))], "which does not suit addition"),
     'all questions held out':   ([*sums, *settings_of(data__num_rows=20, data__eval_rows=81, data__options=dict(digits=1, difficulty=None))], 'nothing is left to learn from'),
     'half a thought':           ([*sums, *settings_of(model__max_thoughts=1.5)], "'model.max_thoughts' is 1.5"),
     'a weight below zero':      ([*sums, *settings_of(model__ponder_weight=-1.)], '`ponder_weight` is -1.0; it must be a finite number, at least 0'),
