@@ -35,20 +35,24 @@ def stages(total, number):
     first, last = int(.4*total), int(total/3)
     return [first, *[(total-first-last)//(number-1)]*(number-1), last] if number > 1 else [first, total-first]
 
+def by_each(suite, options, how):
+    "The same by each of the methods"
+    return {f'{suite}/{method}/seed{seed}': thought('thought-tiny', options, seed, data__method=method, **how, **METHODS[method]) for method in options.methods for seed in seeds(options)}
+
 def sums(options):
     "Sums of several numbers, added one after the other, by each of the methods: a thought for each addition"
     how = dict(data__source='running_sums', data__per_step=1, data__stage_steps=stages(options.sum_steps, max(options.additions)), data__options=dict(difficulty=options.additions))
-    return {f'sums/{method}/seed{seed}': thought('thought-tiny', options, seed, data__method=method, **how, **METHODS[method]) for method in options.methods for seed in seeds(options)}
+    return by_each('sums', options, how)
 
 def clock(options):
     "The same modulo ten, digit by digit, so that nothing is known before the last; one length in the middle is not learnt"
     how = dict(data__source='running_sums', data__per_step=1, data__stage_steps=stages(options.clock_steps, 8), data__options=dict(digits=1, modulus=10, difficulty=[4, 5, 7, 8]))
-    return {f'clock/{method}/seed{seed}': thought('thought-tiny', options, seed, data__method=method, **how, **METHODS[method]) for method in options.methods for seed in seeds(options)}
+    return by_each('clock', options, how)
 
 def hops(options):
     "Tables that are followed up to four times, by each of the methods: a step needs the answer of the one before"
     how = dict(data__source='hops', data__options=dict(size=6, difficulty=[1, 2, 3, 4]), data__stage_steps=stages(options.hop_steps, 4))
-    return {f'hops/{method}/seed{seed}': thought('thought-tiny', options, seed, data__method=method, **how, **METHODS[method]) for method in options.methods for seed in seeds(options)}
+    return by_each('hops', options, how)
 
 def tiny(options):
     "The recipe that a shipped model is trained by"

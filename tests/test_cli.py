@@ -36,10 +36,13 @@ class Said(NamedTuple):
     err:str   # standard error
 
 
+def settings_of(**changes):
+    "The words of some settings; a part and a name are joined by a point or by two underscores"
+    return [word for name, value in changes.items() for word in ('--set', f'{name.replace("__", ".")}={json.dumps(value)}')]
+
 def settings(**changes):
-    "The words that make a recipe small; a part and a name are joined by two underscores"
-    changed = small | {name.replace('__', '.'): value for name, value in changes.items()}
-    return [word for name, value in changed.items() for word in ('--set', f'{name}={json.dumps(value)}')]
+    "The words that make a recipe small, and those of other settings"
+    return settings_of(**small | {name.replace('__', '.'): value for name, value in changes.items()})
 
 
 # ---- running commands
@@ -186,7 +189,6 @@ def make_checkpoints(desk, trained):
 
 train, rules, tales = 'train', ('train', 'reasoner-rules', '--output', 'fresh'), ('train', 'reasoner-tales', '--output', 'fresh', '--set', 'training.use_cpu=true', '--set')
 tiny, trace_tiny = 'reasoner-tiny', ('trace', 'reasoner-tiny', '--output')
-settings_of = lambda **changes: [word for name, value in changes.items() for word in ('--set', f'{name.replace("__", ".")}={json.dumps(value)}')]
 sums = train, 'titans-tasks', '--output', 'fresh', *settings_of(training__use_cpu=True, data__num_rows=20, data__eval_rows=8, model__attn_dim=16, data__steps=2)
 talk = train, 'titans-chat', '--output', 'fresh', *settings_of(training__use_cpu=True, model__attn_dim=16, model__memory_heads=1, data__steps=2)
 steps = train, 'thought-tiny', '--output', 'fresh', *settings_of(training__use_cpu=True, training__per_device_train_batch_size=4, data__rows_per_step=4, data__num_rows=20, data__eval_rows=8, data__options=dict(digits=2, style='digits'), evaluation__thoughts=[0, 1],

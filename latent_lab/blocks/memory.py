@@ -9,7 +9,6 @@ __all__ = ['recall', 'surprise', 'MemoryInputs', 'Memory', 'memory_coefficients'
 # %% ../../nbs/api/16_blocks.memory.ipynb #b344ca58
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -565,15 +564,15 @@ def _wrap_back(g, y, scale):
 
 def _read_back(inputs, inside, last, g):
     "Gradients of `inputs` but for the first"
-    (number, q, scale, kept, found, *matrices, key, delta, inner, delta_2), g_q, g_scale, g_2 = inputs, None, None, [None, None, [], None, None, None]
+    (number, q, scale, kept, found, *matrices, key, delta, inner, delta_2), g_q, g_scale = inputs, None, None
     if scale is not None: g_q, (g, g_scale) = g, _wrap_back(g, last, scale)
-    if len(matrices) > number:
-        g_hidden, *g_2 = _mix_back(g, F.gelu(inside), kept, matrices[number:], found, inner, delta_2)
+    if deep := len(matrices) > number:
+        g_hidden, *second = _mix_back(g, F.gelu(inside), kept, matrices[number:], found, inner, delta_2)
         g = torch.ops.aten.gelu_backward(g_hidden, inside)
-        g_2 = [None, *g_2]
-    g_x, g_kept, g_weights, g_found, *g_pair = _mix_back(g, q, kept, matrices[:number], found, key, delta)
-    if len(matrices) > number: g_kept, g_found = g_kept + g_2[1], g_found + g_2[3]
-    return g_x if g_q is None else g_x + g_q, g_scale, g_kept, g_found, *g_weights, *g_2[2], *g_pair, *g_2[4:]
+    g_x, g_kept, g_weights, g_found, *g_pairs = _mix_back(g, q, kept, matrices[:number], found, key, delta)
+    g_second, more = ([], [None, None]) if not deep else (second[1], second[3:])
+    if deep: g_kept, g_found = g_kept + second[0], g_found + second[2]
+    return g_x if g_q is None else g_x + g_q, g_scale, g_kept, g_found, *g_weights, *g_second, *g_pairs, *more
 
 # %% ../../nbs/api/16_blocks.memory.ipynb #942f64ee
 class _Read(torch.autograd.Function):

@@ -29,6 +29,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..blocks.decoder import check_counts
 from .schedules import stage_of
 from .trainer import LatentTrainer, own_randomness
 
@@ -457,8 +458,7 @@ class StagedRows(Dataset):
 
     def __post_init__(self):
         if not self.stages: raise ValueError('`stages` is empty; at least one is needed')
-        for name, least in (('rows_per_step', 1), ('seed', 0)):
-            if not isinstance(value := getattr(self, name), int) or value < least: raise ValueError(f'`{name}` is {value!r}; it must be a whole number, at least {least}')
+        check_counts(self, 'rows_per_step'), check_counts(self, 'seed', least=0)
         for i, stage in enumerate(self.stages):
             if not isinstance(stage.steps, int) or stage.steps < 1 or not len(stage.rows): raise ValueError(f'stage {i} has {len(stage.rows)} rows and {stage.steps} steps; both must be whole numbers, at least 1')
 
