@@ -31,39 +31,43 @@ def thought(recipe, options, seed=0, **settings):
     return command(recipe, seed, **settings | {name.replace('.', '__'): value for name, value in small.items()})
 
 def stages(total, number):
-    "So many steps in so many stages: two fifths in words, then equal ones, and a third in the last"
-    first, last = int(.4*total), int(total/3)
-    return [first, *[(total-first-last)//(number-1)]*(number-1), last] if number > 1 else [first, total-first]
+    "So many steps in so many stages: a quarter in words, half in equal ones, and the rest in the last"
+    if number == 1: return [total//2, total-total//2]
+    first, between = total//4, total//(2*(number-1))
+    return [first, *[between]*(number-1), total-first-between*(number-1)]
 
 def by_each(suite, options, how):
     "The same by each of the methods"
     return {f'{suite}/{method}/seed{seed}': thought('thought-tiny', options, seed, data__method=method, **how, **METHODS[method]) for method in options.methods for seed in seeds(options)}
 
+WIDE = dict(model_type='llama', hidden_size=256, intermediate_size=640, num_hidden_layers=4, num_attention_heads=4, max_position_embeddings=256)      # larger than that of the recipe
+
 def sums(options):
     "Sums of several numbers, added one after the other, by each of the methods: a thought for each addition"
     how = dict(data__source='running_sums', data__per_step=1, data__stage_steps=stages(options.sum_steps, max(options.additions)), data__options=dict(difficulty=options.additions))
-    return by_each('sums', options, how)
+    return by_each('sums', options, how | dict(model__decoder=WIDE))
 
 def clock(options):
-    "The same modulo ten, digit by digit, so that nothing is known before the last; one length in the middle is not learnt"
-    how = dict(data__source='running_sums', data__per_step=1, data__stage_steps=stages(options.clock_steps, 8), data__options=dict(digits=1, modulus=10, difficulty=[4, 5, 7, 8]))
-    return by_each('clock', options, how)
+    "The same modulo ten, digit by digit, so that nothing is known before the last: the recipe, by each of the methods; one length in the middle is not learnt"
+    return by_each('clock', options, dict(data__stage_steps=stages(options.clock_steps, 8)))
+
+def parts(options):
+    "The same in thoughts alone, with one thing changed: words said by other vectors than they are read by; no rows that stay behind"
+    from latent_lab.recipes import get_recipe
+    changes = dict(untied=dict(model__decoder=get_recipe('thought-tiny').model['decoder'] | dict(tie_word_embeddings=False)), forgetting=dict(data__replay=0.))
+    return {f'parts/{name}/seed{seed}': thought('thought-tiny', options, seed, data__stage_steps=stages(options.clock_steps, 8), **change) for name, change in changes.items() for seed in seeds(options)}
 
 def hops(options):
     "Tables that are followed up to four times, by each of the methods: a step needs the answer of the one before"
     how = dict(data__source='hops', data__options=dict(size=6, difficulty=[1, 2, 3, 4]), data__stage_steps=stages(options.hop_steps, 4))
     return by_each('hops', options, how)
 
-def tiny(options):
-    "The recipe that a shipped model is trained by"
-    return {f'tiny/seed{seed}': thought('thought-tiny', options, seed, data__stage_steps=stages(options.tiny_steps, 4)) for seed in seeds(options)}
-
 def words(options):
     "Word problems told in equations, with adapters on a borrowed language model"
     where = (dict(data__source=options.source) if options.source else {}) | (dict(data__held_out=options.held_out, data__eval_rows=10_000) if options.held_out else {}) | (dict(model__decoder_source=options.backbone) if options.backbone else {})
     return {f'words/{method}': thought('thought-smollm', options, data__method=method, data__stage_steps=stages(options.word_steps, 3), **where, **METHODS[method]) for method in ('no-cot', 'text-cot', 'icot', 'pause', 'coconut', 'codi')}
 
-SUITES = dict(sums=sums, clock=clock, hops=hops, tiny=tiny, words=words)
+SUITES = dict(sums=sums, clock=clock, parts=parts, hops=hops, words=words)
 
 
 def other_lengths(recipe):
@@ -121,7 +125,7 @@ def main():
     parser.add_argument('--source', default='', help='of the word problems: a name, a file or a Hub id (default: that of the recipe)')
     parser.add_argument('--held-out', default='', help='word problems that are asked (default: some of the source)')
     parser.add_argument('--backbone', default='', help='where SmolLM2-135M-Instruct lies (default: the Hub)')
-    for suite, steps in dict(sum=6000, clock=6000, hop=6000, tiny=6000, word=3000).items(): parser.add_argument(f'--{suite}-steps', type=int, default=steps, help=f'of a run (default: {steps})')
+    for suite, steps in dict(sum=8000, clock=7000, hop=6000, word=3000).items(): parser.add_argument(f'--{suite}-steps', type=int, default=steps, help=f'of a run (default: {steps})')
     parser.add_argument('--gpus', nargs='+', default=['0'])
     parser.add_argument('--per-gpu', type=int, default=5, help='runs at once on each GPU')
     parser.add_argument('--seconds', type=float, default=1e9, help='stop what is not done by then')

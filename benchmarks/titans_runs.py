@@ -66,6 +66,7 @@ def big(options):
     "122 M parameters on conversations, in words learnt from them; the tokens of GPT-2 if a folder or an id of its tokenizer is given"
     how = dict(data__source=options.chats, data__num_rows=None, data__steps=options.big_steps, training__save_steps=options.big_steps//2, training__eval_steps=options.big_steps//2, training__load_best_model_at_end=False)
     how |= dict(data__tokenizer=options.tokenizer) if options.tokenizer else dict(data__tokenizer='', data__vocabulary=16_000, model__vocab_size=50_259)
+    if options.exact: how |= dict(training__full_determinism=True)
     if options.small: how |= dict(data__steps=4, training__save_steps=2, model__vocab_size=300)
     return {name: titans('titans-122m', options, **how) for name in ('big/whole', 'big/torn')}
 
@@ -128,6 +129,7 @@ def main():
     parser.add_argument('--sources', default='sources.json', help='a file with the setting data.sources')
     parser.add_argument('--tokenizer', default='', help='of the big run: a folder or a Hub id (default: one of 16,000 pieces learnt from the conversations, with GPT-2\'s number of rows in the embedding)')
     for suite, steps in dict(task=4000, chat=1000, tiny=2500, big=300).items(): parser.add_argument(f'--{suite}-steps', type=int, default=steps, help=f'of a run (default: {steps}){"; a multiple of 500" if suite in ("chat", "tiny") else ""}')
+    parser.add_argument('--exact', action='store_true', help='of the big run: every sum in one order on a GPU too, which is slower')
     parser.add_argument('--tiny-seeds', type=int, default=1)
     parser.add_argument('--tasks', nargs='+', default=list(MADE), choices=MADE, help='made tasks (default: all)')
     parser.add_argument('--gpus', nargs='+', default=['0'])

@@ -576,7 +576,7 @@ def thoughts_course(recipe:Recipe, args)->Course:
         if name in vars(model.config) and name not in ('decoder', 'model_type'): setattr(model.config, name, value)
     asked = held_out.select(range(min(want['num_rows'], len(held_out))))
     refuse_judge(model, pad, asked, want)
-    course = thought_course(rows, data['method'], data['stage_steps'], data['rows_per_step'], args.seed)
+    course = thought_course(rows, data['method'], data['stage_steps'], data['rows_per_step'], args.seed, data['replay'])
     moves = method_callbacks(data['method'], data['stage_steps'], Schedule(kind=data['schedule'], begin=data['warm_up'], finish=data['arrived'], end=data['ratio']), data['fresh'])
     trainer = with_lines(LatentTrainer(model, args, train_dataset=course, eval_dataset=held_out, data_collator=pad, callbacks=moves))
     return Course(trainer, lambda: thought_figures(trainer.accelerator.unwrap_model(trainer.model).eval(), pad, asked, want))
@@ -757,19 +757,19 @@ def ablations(
 
 # %% ../nbs/api/71_recipes.ipynb #f10731fd
 def thought_tiny()->Recipe:
-    "Latent thoughts of a size for a package, on made sums: first in words, then a thought or two for each step, stage by stage; other ways as data.method says"
+    "Latent thoughts of a size for a package, on sums modulo ten: first in words, then a thought for each addition, stage by stage; other ways as data.method says"
     return Recipe(name='thought-tiny', about=thought_tiny.__doc__,
-        model=dict(model_type='latent_thought', decoder=dict(model_type='llama', hidden_size=256, intermediate_size=640, num_hidden_layers=4, num_attention_heads=4, max_position_embeddings=256), decoder_source=None, train_decoder=True),
-        data=dict(kind='thoughts', source='addition', options=dict(digits=4, style='digits', difficulty=[0, 1, 2, 3, 4]), held_out='', num_rows=100_000, eval_rows=1000, max_length=128, chat=False, separator='\n', mark='#',
-                  method='coconut', stage_steps=[2000, 500, 500, 500, 2500], per_step=2, schedule='linear', warm_up=.2, arrived=.8, ratio=1., fresh=True, rows_per_step=128),
-        training=dict(learning_rate=1e-3, warmup_steps=200, weight_decay=.01, per_device_train_batch_size=128, per_device_eval_batch_size=256, logging_steps=100, save_steps=1000, max_grad_norm=1., seed=0),
-        evaluation=dict(num_rows=1000, thoughts=[0, 1, 2, 4, 6, 8, 10], audit=True))
+        model=dict(model_type='latent_thought', decoder=dict(model_type='llama', hidden_size=128, intermediate_size=384, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=256), decoder_source=None, train_decoder=True),
+        data=dict(kind='thoughts', source='running_sums', options=dict(digits=1, modulus=10, difficulty=[4, 5, 7, 8]), held_out='', num_rows=100_000, eval_rows=1000, max_length=128, chat=False, separator='\n', mark='#',
+                  method='coconut', stage_steps=[1500, *[430]*7, 1490], per_step=1, schedule='linear', warm_up=.2, arrived=.8, ratio=1., fresh=False, replay=.5, rows_per_step=128),
+        training=dict(learning_rate=5e-4, warmup_steps=200, weight_decay=.01, per_device_train_batch_size=128, per_device_eval_batch_size=256, logging_steps=100, save_steps=1000, max_grad_norm=1., seed=0),
+        evaluation=dict(num_rows=1000, thoughts=[0, 1, 2, 4, 6, 7, 8, 9], audit=True))
 
 def thought_smollm()->Recipe:
     "Latent thoughts of SmolLM2 with adapters, on word problems told in equations; data.source and model.decoder_source may be local"
     return replace(thought_tiny(), name='thought-smollm', about=thought_smollm.__doc__,
         model=dict(model_type='latent_thought', decoder_source='HuggingFaceTB/SmolLM2-135M-Instruct', lora_rank=32, backbone_dtype='bfloat16'),
-        data=thought_tiny().data | dict(source='gsm8k-aug', options=dict(style='equations'), num_rows=None, max_length=256, mark='####', stage_steps=[2000, 1000, 1000, 3000], rows_per_step=64),
+        data=thought_tiny().data | dict(source='gsm8k-aug', options=dict(style='equations'), num_rows=None, max_length=256, mark='####', stage_steps=[2000, 1000, 1000, 3000], per_step=2, rows_per_step=64),
         training=thought_tiny().training | dict(learning_rate=3e-4, per_device_train_batch_size=64, per_device_eval_batch_size=64, bf16=True),
         evaluation=thought_tiny().evaluation | dict(thoughts=[0, 2, 4, 6, 8]))
 

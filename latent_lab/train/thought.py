@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'METHODS', 'WAYS', 'steps_of', 'check_rows', 'Method', 'method_of', 'LaidOut', 'lay_out', 'PadThoughts',
-           'stage_steps', 'thought_course', 'method_settings', 'method_callbacks', 'after_mark', 'asked_prompts',
-           'most_tokens', 'said_by', 'refuse_endless', 'answered', 'as_trained']
+           'stage_steps', 'replayed', 'thought_course', 'method_settings', 'method_callbacks', 'after_mark',
+           'asked_prompts', 'most_tokens', 'said_by', 'refuse_endless', 'answered', 'as_trained']
 
 # %% ../../nbs/api/54_train.thought.ipynb #5f29a902
 from collections.abc import Callable, Sequence
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -141,16 +142,33 @@ def stage_steps(
     found = dict(enumerate(steps)) if m.words == 'late' else {0: steps[0], last: sum(steps[1:])} if m.taught else {last: sum(steps)}
     return {stage: n for stage, n in found.items() if n}
 
+# %% ../../nbs/api/54_train.thought.ipynb #0c4077fc
+def replayed(
+    stage:int,               # that it is time for
+    before:Sequence[int],    # stages that are over
+    num_rows:int,            # rows of the stage
+    replay:float,            # share of them that stay behind, at a stage before, each of these equally often
+    seed:int=0,              # of the choice
+)->list[int]:                # the stage of each row
+    "Most rows are where it is time to be, some behind"
+    if not len(before): return [stage]*num_rows
+    rng = np.random.default_rng((seed, stage))
+    return np.where(rng.random(num_rows) < replay, rng.choice(before, num_rows), stage).tolist()
+
 def thought_course(
     rows,                # as `check_rows` wants them
     method:str,          # a key of `METHODS`
     steps:Sequence[int], # optimizer steps of each stage
     rows_per_step:int,   # rows of one optimizer step, over all processes and accumulation
     seed:int=0,          # of the shuffling
+    replay:float=0.,     # share of the rows of a stage that stay at one before, if steps go one by one
 )->StagedRows:
     "Rows for a whole training, each with its stage"
     check_rows(rows)
-    staged = [Stage(with_columns(rows, dict(stage=[stage]*len(rows))), n) for stage, n in stage_steps(method, steps).items()]
+    if not 0 <= replay < 1: raise ValueError(f'`replay` is {replay}; it is a share of the rows, from 0 to below 1')
+    lasting = stage_steps(method, steps)
+    before = {stage: [other for other in lasting if other < stage] if method_of(method).words == 'late' else [] for stage in lasting}
+    staged = [Stage(with_columns(rows, dict(stage=replayed(stage, before[stage], len(rows), replay, seed))), n) for stage, n in lasting.items()]
     return StagedRows(stages=staged, rows_per_step=rows_per_step, seed=seed)
 
 # %% ../../nbs/api/54_train.thought.ipynb #391a2707
