@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MATCHING', 'MIXING', 'HALTING', 'MODES', 'row_rms', 'ridge_map', 'to_size', 'Feedback', 'check_ratio', 'check_passes',
-           'check_marks', 'LatentThoughtConfig', 'thought_rows', 'shares', 'last_real', 'state_before', 'last_state',
-           'mixed', 'latent_loss', 'distill_loss', 'check_reasoning', 'check_prompt', 'Plan', 'ThoughtParts', 'Looks',
+           'LatentThoughtConfig', 'thought_rows', 'shares', 'last_real', 'state_before', 'last_state', 'mixed',
+           'latent_loss', 'distill_loss', 'check_reasoning', 'check_prompt', 'Plan', 'ThoughtParts', 'Looks',
            'ReadsInParallel', 'turns', 'ReadsInTurn', 'Plans', 'ReadsEitherWay', 'Taught', 'ThoughtCore',
            'ThoughtForward', 'ThoughtModel', 'Marked', 'Counted', 'thought_rule', 'Rows', 'fresh_rows', 'after_a_token',
            'after_a_thought', 'Answered', 'gathered', 'mode_ratio', 'picked', 'ends_and_filler', 'Standing', 'Steps',
@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from numbers import Integral
 from pathlib import Path
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import torch
@@ -29,7 +28,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, Cache, DynamicCache, 
 from transformers.loss.loss_utils import ForCausalLMLoss
 
 from ..blocks.backbone import BackboneConfig, NewlyBorrowed, check_room, forgive_borrowed, tokenizer_from
-from ..blocks.decoder import check_counts, check_reals
+from ..blocks.decoder import check_counts, check_reals, check_tokens
 from ..blocks.halting import Exit, HaltingRule
 from ..blocks.pooling import widen
 from ..blocks.recurrence import StateLayer
@@ -106,13 +105,6 @@ def check_passes(
     if passes is not None and (isinstance(passes, bool) or not isinstance(passes, int) or passes < 0): raise ValueError(f'`num_passes` is {passes!r}; it must be a whole number, at least 0, or None: in turn')
     return passes
 
-def check_marks(
-    mark_ids:Sequence[int]|None, # given
-)->list[int]:                    # the same; empty for None
-    "Refuse what is no list of tokens"
-    if mark_ids is not None and (not isinstance(mark_ids, (list, tuple)) or not all(isinstance(token, int) and token >= 0 for token in mark_ids)): raise ValueError(f'`mark_ids` is {mark_ids!r}; it must be a list of tokens, each a whole number, at least 0')
-    return list(mark_ids or [])
-
 # %% ../../nbs/api/44_models.thought.ipynb #f669f969
 MIXING, HALTING = ('token', 'convex'), ('fixed', 'difference', 'kl', 'entropy', 'mark')
 
@@ -141,7 +133,7 @@ class LatentThoughtConfig(BackboneConfig):
         if halting == 'mark' and not mark_ids: raise ValueError('`halting="mark"` thinks until it would say the first of `mark_ids`, and there are none')
         self.latent_ratio, self.mixing, self.matching, self.ridge = check_ratio(latent_ratio), mixing, matching, ridge
         self.num_passes, self.latent_weight, self.text_weight, self.distill_weight = check_passes(num_passes), latent_weight, text_weight, distill_weight
-        self.mark_ids, self.pause_id = check_marks(mark_ids), pause_id
+        self.mark_ids, self.pause_id = check_tokens('`mark_ids`', [] if mark_ids is None else mark_ids), pause_id
         self.thoughts, self.halting, self.halting_threshold = thoughts, halting, halting_threshold
         check_counts(self, 'pause_id', 'thoughts', least=0)
         check_reals(self, 'ridge', 'latent_weight', 'text_weight', 'distill_weight', least=0), check_reals(self, 'halting_threshold', above=0)
@@ -617,7 +609,7 @@ def picked(
     temperature:float=0.,        # 0: the likeliest
 )->Int[Tensor, 'b']:
     "A token of each row"
-    check_reals(SimpleNamespace(temperature=temperature), 'temperature', least=0)
+    check_reals(dict(temperature=temperature), least=0)
     return torch.multinomial((widen(logits)/temperature).softmax(-1), 1)[:, 0] if temperature else logits.argmax(-1)
 
 # %% ../../nbs/api/44_models.thought.ipynb #60bea17b
@@ -652,7 +644,7 @@ class Steps(ThoughtModel):
         "Read prompts; nothing is thought or said yet"
         ratio = mode_ratio(mode, self.config.latent_ratio, thoughts)
         rule = None if mode == 'text' else thought_rule(self.config, self.decoder.get_output_embeddings(), thoughts)
-        check_counts(SimpleNamespace(max_new_tokens=max_new_tokens), 'max_new_tokens')
+        check_counts(dict(max_new_tokens=max_new_tokens))
         check_room(input_ids.shape[1] + (rule.max_steps if rule else 0) + max_new_tokens - 1, self.decoder, 'a prompt, its thoughts and its answer')
         real = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
         if not real.any(1).all(): raise ValueError(f'row {int((~real.any(1)).nonzero()[0])} of `attention_mask` has no token; there is nothing to answer')
@@ -754,7 +746,7 @@ class ThoughtVerbs(Answers):
         **recording,          # what `latent_lab.trace.record` takes
     ):                        # a trace, an `xarray.Dataset`
         "Record what is held while texts are read, and while they are thought about"
-        check_counts(SimpleNamespace(thoughts=thoughts), 'thoughts', least=0)
+        check_counts(dict(thoughts=thoughts), least=0)
         ratio = mode_ratio(mode, self.config.latent_ratio, thoughts)
         if not thoughts: return super().think(texts, **recording)
         asked = [self.tokenize(text) for text in ([texts] if isinstance(texts, str) else texts)]
