@@ -203,6 +203,7 @@ def method_callbacks(
 )->list:
     "What moves beside the rows"
     m, stages = method_of(method), list(stage_steps(method, steps).values())
+    if isinstance(schedule, Schedule) and not (0 <= schedule.start <= 1 and 0 <= schedule.end <= 1): raise ValueError(f'`schedule` goes from {schedule.start} to {schedule.end}; a share of state lies between 0 and 1')
     if not isinstance(schedule, Schedule): raise ValueError(f'`schedule` is {schedule!r}; it must be a `Schedule`, such as `Schedule(kind="cosine")`')
     borders = [sum(stages[:i]) for i in range(1, len(stages))]
     return [FollowSchedules(latent_ratio=schedule)]*m.mixed + [FreshOptimizer(borders)]*(fresh and bool(borders))
