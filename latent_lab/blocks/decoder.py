@@ -72,7 +72,7 @@ def check_tokens(
 )->list[int]:       # the same, as a list
     "Refuse what is no list of tokens"
     if not isinstance(tokens, (list, tuple)): raise ValueError(f'{name} is {tokens!r}; it must be a list of tokens, each a whole number, at least 0')
-    kinds = {kind: issubclass(kind, Integral) and kind is not bool for kind in map(type, tokens)}
+    kinds = {kind: issubclass(kind, Integral) and kind is not bool for kind in set(map(type, tokens))}
     if not all(kinds.values()) or tokens and min(tokens) < 0:
         raise ValueError(f'{name} holds {next(token for token in tokens if not kinds[type(token)] or token < 0)!r}; it must be a list of tokens, each a whole number, at least 0')
     return list(tokens)
