@@ -183,6 +183,21 @@ def make_checkpoints(desk, trained):
     altered('scribbled', 'tokenizer.json', lambda old: old[:100])
     altered('brace', 'config.json', lambda old: b'{"model_type":')
     altered('t5', 'config.json', lambda old: b'{"model_type": "t5"}')
+    make_thinkers(desk)
+
+
+def make_thinkers(desk):
+    "In a child: a model of latent thoughts with random weights, and recipes beside it that say too little"
+    from latent_lab.data.text import byte_tokenizer
+    from latent_lab.recipes import build_thought, changed, get_recipe, save
+    shape = dict(model_type='llama', hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=64)
+    recipe = changed(get_recipe('thought-tiny'), {'model.decoder': shape, 'model.thoughts': 2, 'model.mark_ids': [35]})
+    model, whole = build_thought(recipe, byte_tokenizer([], 259)), json.loads(recipe.to_json())
+    whole['evaluation']['thoughts'] = 3
+    for name, told in dict(thinker=json.dumps(whole), markless=recipe.to_json().replace('"mark"', '"sign"'), unwritten='{"soup": 1}', **{'torn-recipe': '{"name":'}, orphan=None).items():
+        save(model, recipe, desk/name)
+        if told is None: (desk/name/'recipe.json').unlink()
+        else: (desk/name/'recipe.json').write_text(told)
 
 
 # ---- one clear line: words, and what the line must say
@@ -260,7 +275,35 @@ MISTAKES = {
     'an encoder that speaks':   ([*steps, *settings_of(model__decoder=dict(model_type='bert', hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16))], 'a BertLMHeadModel sees later tokens'),
     'nothing is trained':       ([*steps, *settings_of(model__train_decoder=False)], 'nothing of this model is trained'),
     'more than all latent':     ([*steps, *settings_of(model__latent_ratio=2.)], '`latent_ratio` is 2.0; it must lie between 0, all text, and 1'),
+    'half a place':             ([*steps, *settings_of(data__per_step=1.5)], "'data.per_step' is 1.5"),
+    'a stage below zero':       ([*steps, *settings_of(data__stage_steps=[-1, 2])], "'data.stage_steps' is [-1, 2]; it must be a whole number, at least 0"),
+    'nothing for a list':       ([*steps, *settings_of(data__stage_steps=None)], "setting 'data.stage_steps' is None; something like"),
+    'nothing in a list':        ([*steps, *settings_of(evaluation__thoughts=[0, None])], "'evaluation.thoughts' is [0, None]; something like"),
+    'nothing for a word':       ([*steps, *settings_of(data__mark=None)], "setting 'data.mark' is None; something like '#'"),
+    'nothing for a rate':       ([*steps, *settings_of(training__learning_rate=None)], "setting 'training.learning_rate' is None; something like"),
+    'neither true nor false':   ([*steps, *settings_of(model__train_decoder=None)], "setting 'model.train_decoder' is None; something like 'False'"),
+    'no mark':                  ([*steps, *settings_of(data__mark='')], '`mark_ids` is empty; some token must stand between'),
+    'more than all state':      ([*steps, *settings_of(data__ratio=2.)], '`schedule` goes from 0.0 to 2.0; a share of state lies between 0 and 1'),
+    'a pause before the first': ([*steps, *settings_of(model__pause_id=-1)], '`pause_id` is -1; it must be a whole number, at least 0'),
+    'marks that are none':      ([*steps, *settings_of(model__mark_ids=['a'])], "`mark_ids` holds 'a'; it must be a list of tokens"),
+    'a pass less than none':    ([*steps, *settings_of(model__num_passes=-1)], '`num_passes` is -1; it must be a whole number, at least 0, or None'),
+    'no width':                 ([*steps, *settings_of(model__decoder=dict(model_type='llama', hidden_size=0, num_hidden_layers=1))], "there can be no backbone of `model_type` 'llama' with these settings"),
     'a backbone that is none':  ([train, 'thought-smollm', '--output', 'fresh', '--set', 'model.decoder_source=./nowhere'], "decoder './nowhere' cannot be had"),
+    'a thought less than none': (['generate', './thinker', '-i', '1+2=', '--thoughts', '-1'], '`thoughts` is -1; it must be a whole number, at least 0'),
+    'thoughts in words':        (['generate', './thinker', '-i', '1+2=', '--mode', 'text', '--thoughts', '2'], '`mode="text"` reasons in what it says; leave `thoughts` out'),
+    'no such mode':             (['generate', './thinker', '-i', '1+2=', '--mode', 'soup'], "`mode` is 'soup'; it must be one of 'latent', 'mixed', 'text'"),
+    'thoughts beyond the room': (['generate', './thinker', '-i', '1+2=', '--thoughts', '500'], 'a prompt, its thoughts and its answer need'),
+    'no question':              (['generate', './thinker', '-i', ' '], "`--input ' '`: a question is needed"),
+    'only the likeliest':       (['generate', './thinker', '-i', '1+2=', '--top-k', '5'], '`--top-k`: a model of latent thoughts takes the likeliest token'),
+    'one question to measure':  (['evaluate', './thinker', '--num-rows', '1'], '`--num-rows 1`: it must be 2 or more'),
+    'thoughts of a task':       (['evaluate', './thinker', '--task', 'list_ops'], '`--task`: a model of latent thoughts is asked what its recipe asks'),
+    'thoughts of no list':      (['evaluate', './thinker'], '`thoughts` is 3; it must be a list, such as [0, 1, 2]'),
+    'a recipe without a mark':  (['evaluate', './markless'], 'has no data.mark, so nobody knows what it was asked'),
+    'a recipe that is none':    (['generate', './unwritten', '-i', '1+2='], 'recipe.json: this is no recipe; one has name, about'),
+    'a broken recipe':          (['evaluate', './torn-recipe'], 'recipe.json: line 1 is not JSON'),
+    'no recipe':                (['evaluate', './orphan'], "there is no recipe.json beside './orphan'"),
+    'others to think for it':   (['evaluate', 'titans-tiny', '--audit'], '`--audit` is for models of latent thoughts'),
+    'thoughts to slide on':     (['interpolate', './thinker', '--from', 'a', '--to', 'b'], "not a model of the system 'idea'"),
     'no thought yet':           (['evaluate', 'thought', '--checkpoint', 'titans-tiny'], "not a model of the system 'thought'"),
     'heads that do not fit':    ([*rules, *settings(model__num_attention_heads=3)], 'num_heads is 3'),
     'other data':               ([*rules, '--set', 'data.kind=text'], "'data.kind' is 'text'"),

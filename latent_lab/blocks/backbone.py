@@ -229,7 +229,8 @@ class BackboneModel(PreTrainedModel):
         if given is None and c.borrows(side):
             raise ValueError(f'`{side}_source` is {str(c.side(side, "source"))!r}: load it with `from_pretrained`, borrow it anew, or set `{side}_source=None` to start from random weights')
         if given is None:
-            given = trimmed(SIDES[side].from_config(getattr(c, side)))
+            try: given = trimmed(SIDES[side].from_config(getattr(c, side)))
+            except (ArithmeticError, RuntimeError, ValueError) as error: raise ValueError(f'there can be no backbone of `model_type` {getattr(c, side).model_type!r} with these settings: {error}') from error
             if side == 'decoder' and given.device.type != 'meta' and c.decoder.vocab_size > 4: refuse_lookahead(given)
         return given.requires_grad_(train)
 

@@ -31,6 +31,7 @@ from .interpolation import plain_error
 from .project import Projector, describe_quality
 from .thoughts import Company, Generation, Moment, ask, company, draw_company, draw_path, layer_names, lens_words, path_states, thought_map, token_list
 from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_assets, page_html, plotly_library, still_html
+from ..trace import check_thinks
 
 # %% ../../nbs/api/69_explore.debugger.ipynb #8059fcd0
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class Thinker:
         model,                   # thinks in latent thoughts
         questions:Sequence[str], # at least one
     ):
-        if not hasattr(model, 'advance'): raise TypeError(f'`model` is a {type(model).__name__}, which does not reason in latent thoughts; a `LatentThoughtForCausalLM` does')
+        check_thinks(model, 'advance')
         if getattr(model, 'tokenizer', None) is None: raise ValueError('this model has no tokenizer, so it cannot be asked; set `model.tokenizer`')
         self.model, self.questions, self.known = model, list(questions), {}
 

@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 
 from .figures import amounts, empty_figure, faint, ghost, ink, palette, scatter, style, style_map
 from .project import Projector, describe_quality
-from ..trace import listening
+from ..trace import check_thinks, listening
 
 # %% ../../nbs/api/67_explore.thoughts.ipynb #7b029be1
 class Moment(NamedTuple):
@@ -164,7 +164,7 @@ def ask(
     max_new_tokens:int=32,  # of the answer
 )->Generation:              # the question is read; nothing is thought or said
     "Put a question"
-    if not hasattr(model, 'advance'): raise TypeError(f'`model` is a {type(model).__name__}, which does not reason in latent thoughts; a `LatentThoughtForCausalLM` does')
+    check_thinks(model, 'advance')
     with listening(model): now = model.begin(**model.tokenize(question), mode=mode, thoughts=thoughts, max_new_tokens=max_new_tokens, output_latents=True)
     return Generation(model, question, now, max_new_tokens)
 

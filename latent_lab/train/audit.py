@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ..blocks.decoder import check_counts
 from ..trace import token_scores
 
 # %% ../../nbs/api/58_train.audit.ipynb #0b28be85
@@ -44,7 +45,7 @@ def mean_score(
 )->RowScores:               # whose total is the mean
     "The score that is the mean of a number a row"
     values = np.asarray(values, dtype=float)
-    if values.ndim != 1: raise ValueError(f'`values` has shape {values.shape}; one number a row is needed')
+    if values.ndim != 1 or not len(values): raise ValueError(f'`values` has shape {values.shape}; one number a row is needed')
     return RowScores(np.stack([scale*values, np.ones_like(values)], 1))
 
 # %% ../../nbs/api/58_train.audit.ipynb #b21f2040
@@ -144,7 +145,7 @@ def resample(
     seed:int=0,            # the same seed draws the same rows, whatever the metric
 )->np.ndarray:             # (num_samples,) the score of each
     "The score on rows drawn again, with replacement"
-    if num_samples < 1 or seed < 0: raise ValueError(f'`num_samples` is {num_samples} and `seed` {seed}; there must be at least 1 sample, and no seed below 0')
+    check_counts(dict(num_samples=num_samples)), check_counts(dict(seed=seed), least=0)
     n, draw = len(scores.rows), np.random.default_rng(seed).integers
     few = max(1, 2**17//max(1, scores.rows.size))                     # corpora at once, so that many rows take no more memory than few
     return scores.total(np.concatenate([scores.rows[draw(0, n, (min(few, num_samples-done), n))].sum(1) for done in range(0, num_samples, few)]))
@@ -233,6 +234,7 @@ def other_rows(
 )->np.ndarray:   # (n,) for each row, another
     "A partner for every row: each is used once, none is its own"
     if n < 2: raise ValueError(f'{n} row has no other to exchange with: at least 2 are needed')
+    check_counts(dict(seed=seed), least=0)
     ring, partner = np.random.default_rng(seed).permutation(n), np.empty(n, dtype=int)
     partner[ring] = np.roll(ring, 1)
     return partner

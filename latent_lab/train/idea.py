@@ -38,10 +38,14 @@ def check_column(
     data,      # a `datasets.Dataset`, or a list of rows
     name:str,  # of a column
 ):
-    "Raise unless there are rows with this column"
+    "Raise unless there are rows, all of them with this column"
+    there = getattr(data, 'column_names', None)
+    if isinstance(data, (str, Mapping)) or not (hasattr(data, '__len__') and hasattr(data, '__getitem__')): raise ValueError(f'`rows` is {data!r:.60}; it must be a `datasets.Dataset`, or a list of rows')
     if not len(data): raise ValueError('there are no rows')
-    there = getattr(data, 'column_names', None) or list(data[0])
-    if name not in there: raise ValueError(f'there is no column `{name}`; there is {", ".join(there)}')
+    for i, row in enumerate(data if isinstance(data, (list, tuple)) else [data[0]] if there is None else []):
+        if not isinstance(row, Mapping): raise ValueError(f'row {i} is {row!r:.60}; it must hold values by the name of their column')
+        if name not in row: raise ValueError(f'there is no column `{name}` in row {i}; there is {", ".join(map(str, row))}')
+    if there is not None and name not in there: raise ValueError(f'there is no column `{name}`; there is {", ".join(there)}')
 
 def column_of(
     data,      # a `datasets.Dataset`, or a list of rows
@@ -275,6 +279,7 @@ def length_batches(
     batch_size:int,         # rows at once
 )->list[list[int]]:         # numbers of rows
     "Batches of rows of like length, longest first: little padding, and what is too long for the memory fails at once"
+    check_counts(dict(batch_size=batch_size))
     order = sorted(wanted, key=lambda i: -lengths[i])
     return [order[i:i+batch_size] for i in range(0, len(order), batch_size)]
 

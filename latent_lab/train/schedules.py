@@ -16,6 +16,8 @@ from torch.utils.data import Dataset
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from ..blocks.decoder import check_counts, check_reals
+
 # %% ../../nbs/api/51_train.schedules.ipynb #ea4f7378
 SHAPES = dict(
     linear=lambda p, stages: p,
@@ -35,9 +37,8 @@ class Schedule:
 
     def __post_init__(self):
         if self.kind not in SHAPES: raise ValueError(f'`kind` must be one of {", ".join(SHAPES)}; got {self.kind!r}')
+        check_reals(self, 'start', 'end', 'begin', 'finish'), check_counts(self, 'stages', least=2)      # a first and a last
         if not 0 <= self.begin < self.finish <= 1: raise ValueError(f'`begin` and `finish` must satisfy 0 <= begin < finish <= 1; got {self.begin} and {self.finish}')
-        if not (math.isfinite(self.start) and math.isfinite(self.end)): raise ValueError(f'`start` and `end` must be finite numbers; got {self.start} and {self.end}')
-        if self.stages < 2: raise ValueError(f'`stages` must be at least 2, a first and a last; got {self.stages}')
 
     def value(self,
         progress:float, # share of training done, 0 to 1

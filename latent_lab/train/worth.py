@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CONTROLS', 'budget_line', 'budget_curve', 'donors', 'Fed', 'in_another_order', 'of_strangers', 'mean_thoughts',
-           'in_place_of', 'Worth', 'verdict', 'think_again', 'audit_thoughts']
+           'in_place_of', 'Worth', 'verdict', 'check_own', 'check_controls', 'think_again', 'audit_thoughts']
 
 # %% ../../nbs/api/59_train.worth.ipynb #a573745e
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from ..blocks.decoder import check_counts, check_list
 from ..blocks.halting import HaltingRule
 from .audit import bootstrap, compare_scores, mean_score, other_rows
 from .idea import column_of
-from .thought import after_mark, answered, asked_prompts, check_rows, most_tokens, said_by
+from .thought import after_mark, answered, asked_prompts, check_rows, check_thoughts, check_way, most_tokens, refuse_endless, said_by
 
 # %% ../../nbs/api/59_train.worth.ipynb #6fedbebc
 def budget_line(
@@ -29,6 +30,7 @@ def budget_line(
     seed:int=0,          # of the draws
 )->dict:                 # `way`, mean `thoughts`, `steps` and `tokens`, `exact` in percent, `low`, `high`
     "How often a model was right, and what it waited for"
+    if missing := [name for name in ('exact', 'thoughts', 'steps', 'tokens') if name not in getattr(answers, 'columns', ())]: raise ValueError(f'`answers` is a {type(answers).__name__} without {", ".join(missing)}; it must be a table, as `answered` makes it')
     found = bootstrap(mean_score(answers.exact, scale=100), num_samples, seed)
     return dict(way=way, **answers[['thoughts', 'steps', 'tokens']].mean().to_dict(), exact=found.value, low=found.low, high=found.high)
 
@@ -44,7 +46,11 @@ def budget_curve(
 ):                                       # a `pandas.DataFrame`: `way`, `thoughts`, `steps`, `tokens`, `exact` in percent, `low`, `high`
     "How often a model is right, and what it waited for, by the number of its thoughts"
     import pandas as pd
+    thoughts, beside = check_list('thoughts', thoughts, [0, 1, 2], 0), check_list('beside', beside, ['text', 'direct'], 0)
+    check_counts({f'thoughts[{i}]': k for i, k in enumerate(thoughts)} | dict(seed=seed), least=0), check_counts(dict(num_samples=num_samples))
+    for way in beside: check_way(way)
     ways = [*(('latent', k) for k in thoughts), *((way, None) for way in beside)]
+    if not ways: raise ValueError('`thoughts` and `beside` are empty; nothing is asked')
     return pd.DataFrame([budget_line(answered(model, rows, way, number, **asked), way, num_samples, seed) for way, number in ways])
 
 # %% ../../nbs/api/59_train.worth.ipynb #80d57073
@@ -55,8 +61,9 @@ def donors(
     seed:int=0,        # of the choice
 )->np.ndarray:         # (n,) for each row, another with another answer
     "Whose thoughts each row gets: somebody's who would say something else"
-    keys = np.unique([repr(answer) for answer in answers], return_inverse=True)[1]
-    if len(keys) < 2 or keys.max() == 0: raise ValueError('all rows have the same answer, so nobody can give a thought that leads elsewhere')
+    check_counts(dict(seed=seed), least=0)
+    keys = np.unique([repr(answer) for answer in check_list('answers', answers, [[5], [6]])], return_inverse=True)[1]
+    if keys.max() == 0: raise ValueError('all rows have the same answer, so nobody can give a thought that leads elsewhere')
     rng = np.random.default_rng(seed)
     return np.array([rng.choice(np.flatnonzero(keys != key)) for key in keys])
 
@@ -79,6 +86,7 @@ def in_another_order(
     seed:int=0,   # of the order
 )->Fed:
     "Each row's own thoughts, none where it was"
+    check_counts(dict(seed=seed), least=0)
     if (fed.number < 2).any(): raise ValueError(f'row {int((fed.number < 2).int().argmax())} has {int(fed.number.min())} thought; another order takes two')
     states = fed.states.clone()
     for i, k in enumerate(fed.number.tolist()): states[i, :k] = fed.states[i, other_rows(k, seed+i)]
@@ -89,6 +97,7 @@ def of_strangers(
     seed:int=0,   # of the choice
 )->Fed:
     "At each step the thought of another row; who stopped earlier gives the last one"
+    check_counts(dict(seed=seed), least=0)
     at = fed.number.clamp(min=1)-1
     steps = [fed.states[(other := torch.as_tensor(other_rows(len(fed.states), seed+t))), at[other].clamp(max=t)] for t in range(fed.states.shape[1])]
     return Fed(torch.stack(steps, 1), fed.number)
@@ -111,6 +120,7 @@ def in_place_of(
     seed:int=0,       # of what is drawn
 )->Fed:
     "Thoughts under a control"
+    if not len(fed.states) == len(fed.number) == len(answers): raise ValueError(f'`fed` has the states of {len(fed.states)} rows and the number of {len(fed.number)}, and there are {len(answers)} answers; as many of each are needed')
     if control not in CONTROLS[:-1]: raise ValueError(f'`control` is {control!r}; it must be one of {", ".join(map(repr, CONTROLS))}')
     if control == 'zero': return Fed(torch.zeros_like(fed.states), fed.number)
     if control == 'mean': return mean_thoughts(fed)
@@ -128,6 +138,8 @@ def verdict(
     table, # as from `compare_scores`, the model as it is first
 )->Worth:
     "What a table of controls says"
+    if missing := [name for name in ('system', 'value', 'difference', 'difference_high') if name not in getattr(table, 'columns', ())]: raise ValueError(f'`table` is a {type(table).__name__} without {", ".join(missing)}; it must be as `compare_scores` makes it')
+    if len(table) < 2: raise ValueError(f'`table` has {len(table)} rows; the model as it is and at least one control are needed')
     own, others = table.iloc[0], table.iloc[1:]
     lost, kept = (others[others.difference_high < 0], others[~(others.difference_high < 0)])
     if own.value == 0: said = 'not shown: no answer is right with its own thoughts, so there is nothing to lose'
@@ -136,6 +148,26 @@ def verdict(
     return Worth(table, bool(own.value > 0 and len(lost) and not len(kept)), said)
 
 # %% ../../nbs/api/59_train.worth.ipynb #a154c4c4
+def check_own(
+    own:list[dict],  # of `said_by`: how rows were answered
+    rows,            # which
+):
+    "Refuse what is no answer of each row with a thought"
+    check_rows(rows)
+    own = check_list('own', own, [dict(thoughts=2, read='what each read')])
+    if wrong := [one for one in own if not isinstance(one, dict) or not {'thoughts', 'read'} <= set(one)]: raise ValueError(f'`own` holds {wrong[0]!r:.60}; it must be what `said_by` gives, with `thoughts` and `read`')
+    if len(own) != len(rows): raise ValueError(f'`own` has {len(own)} answers for {len(rows)} rows; one for each is needed')
+    if not all(one['thoughts'] for one in own): raise ValueError('some rows were answered without a thought; give `thoughts`, at least 1')
+
+def check_controls(
+    controls, # given
+)->list[str]: # the same
+    "Refuse what is no list of controls"
+    found = check_list('controls', controls, list(CONTROLS[:2]))
+    if unknown := [control for control in found if control not in CONTROLS]: raise ValueError(f'`controls` names {", ".join(map(str, unknown))}; there are {", ".join(CONTROLS)}')
+    if len(set(found)) < len(found): raise ValueError(f'`controls` names {next(control for control in found if found.count(control) > 1)} twice')
+    return found
+
 def think_again(
     model,                # that thinks and says
     rows,                 # as for `answered`
@@ -146,12 +178,14 @@ def think_again(
     **asked,              # of `answer_ids`: `max_new_tokens`
 )->list[dict]:
     "The same questions, with other thoughts in the same places"
+    check_own(own, rows), check_counts(dict(seed=seed), least=0)
     number, prompts = [one['thoughts'] for one in own], asked_prompts(rows, 'latent', model)
     if control == 'pause': return said_by(model, [prompt + [model.config.pause_id]*k for prompt, k in zip(prompts, number)], batch_size, mode='text', **asked)
     fed = Fed(pad_sequence([one['read'] for one in own], True), torch.tensor(number))
     if control != 'as is': fed = in_place_of(fed, control, column_of(rows, 'answer_ids'), seed)
     return said_by(model, prompts, batch_size, of_rows=lambda batch: fed.of(batch).asked(), **asked)
 
+# %% ../../nbs/api/59_train.worth.ipynb #d0ae640b
 def audit_thoughts(
     model,                                # that thinks and says
     rows,                                 # as `answered` takes them
@@ -162,12 +196,12 @@ def audit_thoughts(
     batch_size:int=64,                    # rows at once
 )->Worth:
     "Answers with a model's own thoughts beside answers with others in their place"
-    check_rows(rows)
-    if unknown := set(controls)-set(CONTROLS): raise ValueError(f'`controls` names {", ".join(sorted(unknown))}; there are {", ".join(CONTROLS)}')
+    check_rows(rows), refuse_endless(model, rows), check_thoughts(thoughts), check_counts(dict(num_samples=num_samples)), check_counts(dict(seed=seed), least=0)
+    controls = check_controls(controls)
     if len(rows) < 2: raise ValueError('one row has no other to exchange thoughts with')
     most, answers, mark = most_tokens(rows, 'latent', len(model.config.mark_ids)), column_of(rows, 'answer_ids'), model.config.mark_ids
     own = said_by(model, asked_prompts(rows, 'latent', model), batch_size, mode='latent', thoughts=thoughts, max_new_tokens=most)
-    if not all(one['thoughts'] for one in own): raise ValueError('some rows were answered without a thought; give `thoughts`, at least 1')
+    check_own(own, rows)
     said = {'as is': own} | {control: think_again(model, rows, own, control, seed, batch_size, max_new_tokens=most) for control in controls}
     right = {name: [after_mark(one['tokens'], mark) == list(answer) for one, answer in zip(told, answers)] for name, told in said.items()}
     return verdict(compare_scores({name: dict(exact=mean_score(found, scale=100)) for name, found in right.items()}, num_samples, seed))
