@@ -10,9 +10,9 @@ __all__ = ['exact', 'few_rows', 'check_pair', 'centred', 'hsic', 'cka', 'Alignme
            'check_place', 'Aligned', 'align', 'drift_table', 'token_drift', 'draw_drift', 'first_map', 'draw_paths',
            'overlay', 'said_by', 'marked', 'differs_at', 'Sayings', 'name_of', 'say_both']
 
-# %% ../../nbs/api/63_explore.compare.ipynb #95b41775
+# %% ../../nbs/api/63_explore.compare.ipynb #9232bd37
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -29,7 +29,7 @@ from .interpolate import word_difference
 from .project import Projector, check_rows, describe_quality
 from ..trace import listening, validate_trace
 
-# %% ../../nbs/api/63_explore.compare.ipynb #5d87ba44
+# %% ../../nbs/api/63_explore.compare.ipynb #cbe6cca4
 def check_pair(
     x:Float[np.ndarray, 'n f'],  # states of one model, a row for each token
     y:Float[np.ndarray, 'n g'],  # states of the other, of the same tokens
@@ -46,7 +46,7 @@ def centred(
     "States around their mean"
     return rows - rows.mean(0)
 
-# %% ../../nbs/api/63_explore.compare.ipynb #31662fd5
+# %% ../../nbs/api/63_explore.compare.ipynb #5a409057
 def hsic(
     x:Float[np.ndarray, 'n f'], # states around their mean
     y:Float[np.ndarray, 'n g'], # others of the same tokens, around their mean
@@ -59,7 +59,7 @@ def hsic(
     k, l = np.square(x).sum(1), np.square(y).sum(1)
     return both - n/(n-2)*float(k@l) + float(k.sum()*l.sum())/((n-1)*(n-2))
 
-# %% ../../nbs/api/63_explore.compare.ipynb #b702823b
+# %% ../../nbs/api/63_explore.compare.ipynb #06dbfea8
 def cka(
     x:Float[np.ndarray, 'n f'], # states of one model, a row for each token
     y:Float[np.ndarray, 'n g'], # states of the other, of the same tokens; as many features as it likes
@@ -70,7 +70,7 @@ def cka(
     own = hsic(x, x, unbiased)*hsic(y, y, unbiased)
     return hsic(x, y, unbiased)/own**.5 if own > 0 else float('nan')
 
-# %% ../../nbs/api/63_explore.compare.ipynb #4eec37c0
+# %% ../../nbs/api/63_explore.compare.ipynb #82319a7c
 class Alignment(NamedTuple):
     "How to get from one space to another"
     rotation:Float[np.ndarray, 'w w'] # orthogonal; `w` is the larger of both widths
@@ -93,7 +93,7 @@ def widened(
     "States with zeros after their features"
     return np.pad(rows, ((0, 0), (0, width-rows.shape[1])))
 
-# %% ../../nbs/api/63_explore.compare.ipynb #3ad74570
+# %% ../../nbs/api/63_explore.compare.ipynb #9c2380a1
 def procrustes(
     x:Float[np.ndarray, 'n f'], # states of the first model, a row for each token
     y:Float[np.ndarray, 'n g'], # states of the second, of the same tokens
@@ -108,7 +108,7 @@ def procrustes(
     scale = nuclear/other
     return Alignment(rotation, float(scale), float(np.square(scale*y@rotation - x).sum()/own), first_mean, mean)
 
-# %% ../../nbs/api/63_explore.compare.ipynb #0f049b07
+# %% ../../nbs/api/63_explore.compare.ipynb #3802a489
 def residual_by_chance(
     x:Float[np.ndarray, 'n f'], # states of the first model
     y:Float[np.ndarray, 'n g'], # states of the second
@@ -117,7 +117,7 @@ def residual_by_chance(
     "What would be left over if no token had to do with itself"
     return procrustes(x, np.asarray(y)[np.random.default_rng(seed).permutation(len(y))]).residual
 
-# %% ../../nbs/api/63_explore.compare.ipynb #8d1dc924
+# %% ../../nbs/api/63_explore.compare.ipynb #56878208
 def tokens_of(
     trace:xr.Dataset, # a recorded thought
 )->list[tuple[np.ndarray, np.ndarray]]: # ids and words of each example
@@ -155,7 +155,7 @@ def check_same_texts(
     for e, cuts in enumerate(zip(tokens_of(first), tokens_of(second))):
         if not all(np.array_equal(*parts) for parts in zip(*cuts)): refuse_other_tokens(e, cuts, tuple(told['text'][e] for told in given) if all('text' in told for told in given) else ())
 
-# %% ../../nbs/api/63_explore.compare.ipynb #395dcb82
+# %% ../../nbs/api/63_explore.compare.ipynb #7a82673d
 class Place(NamedTuple):
     "Where states are compared"
     site:str              # such as 'state', 'hidden', 'thought', 'idea'
@@ -177,7 +177,7 @@ def vector_sites(
     "Sites with a vector for each row, whether or not they have tokens"
     return [name for name, v in trace.data_vars.items() if v.ndim > 1 and v.dims[0] == 'example' and v.dims[-1].endswith('feature')]
 
-# %% ../../nbs/api/63_explore.compare.ipynb #cb4567f0
+# %% ../../nbs/api/63_explore.compare.ipynb #fa77ba83
 def states_at(
     trace:xr.Dataset, # a recorded thought
     place:Place,      # a site, and which of its layers and steps
@@ -193,7 +193,7 @@ def states_at(
         real &= steps > place.step
     return there.values, real
 
-# %% ../../nbs/api/63_explore.compare.ipynb #578de654
+# %% ../../nbs/api/63_explore.compare.ipynb #e424ddf0
 def site_places(
     first:xr.Dataset,  # a recorded thought
     second:xr.Dataset, # another, of the same texts
@@ -217,7 +217,7 @@ def check_sites(
     if not both: raise ValueError(f'the traces have no site in common: {vector_sites(first)} and {vector_sites(second)}')
     return list(sites or both)
 
-# %% ../../nbs/api/63_explore.compare.ipynb #7f0a2f65
+# %% ../../nbs/api/63_explore.compare.ipynb #df69b448
 def both_states(
     first:xr.Dataset,  # a recorded thought
     second:xr.Dataset, # another, of the same texts
@@ -239,7 +239,7 @@ def compare_place(
     values = [float('nan')]*3 if len(a) < 4 else [cka(a, b), procrustes(a, b).residual, residual_by_chance(a, b, seed)]
     return place._asdict() | dict(rows=len(a)) | dict(zip(('cka', 'residual', 'chance'), values))
 
-# %% ../../nbs/api/63_explore.compare.ipynb #46cb0163
+# %% ../../nbs/api/63_explore.compare.ipynb #13c064a1
 exact = 1e-6   # what is left over of a rotated copy in single precision is less
 few_rows = 20  # with fewer, likeness may be luck
 
@@ -268,7 +268,7 @@ def comparison_sentence(
     if len(known) == 1: return f'{names[0]} and {names[1]}: {told_place(most)}.'
     return f'{names[0]} and {names[1]} are most alike in {told_place(most)}, least in {told_place(least)}.'
 
-# %% ../../nbs/api/63_explore.compare.ipynb #819cb473
+# %% ../../nbs/api/63_explore.compare.ipynb #c1c2e0a7
 def draw_comparison(
     table:pd.DataFrame,    # as from `compare_place`
     names:tuple[str, str], # of the models
@@ -286,7 +286,7 @@ def draw_comparison(
     style(fig, title, f'{rows} rows in each place; CKA is unbiased', height=190+26*len(known)).update_layout(margin_t=104)
     return fig.update_xaxes(range=[min(-.03, known.cka.min()-.03), 1.03]).update_yaxes(autorange='reversed', type='category', showgrid=False)
 
-# %% ../../nbs/api/63_explore.compare.ipynb #700f9c34
+# %% ../../nbs/api/63_explore.compare.ipynb #9ed99b01
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
     "Two traces of the same texts, and how alike they are in each place"
@@ -324,7 +324,7 @@ def compare_traces(
     table = pd.DataFrame([compare_place(first, second, place, seed) for place in places]).astype(dict(layer='Int64', step='Int64'))
     return Comparison(first, second, table[(table.rows > 0) | table.step.isna()].reset_index(drop=True))      # steps that nobody thought are left out
 
-# %% ../../nbs/api/63_explore.compare.ipynb #74e1df83
+# %% ../../nbs/api/63_explore.compare.ipynb #366feeca
 def check_place(
     first:xr.Dataset,   # a recorded thought
     second:xr.Dataset,  # another, of the same texts
@@ -368,7 +368,7 @@ def align(
     whole = found._replace(first_mean=np.pad(found.first_mean, (0, width-a.shape[1]))).carry(b)         # with what the first space has no room for
     return Aligned(place, found, a, found.carry(b), at, np.linalg.norm(whole-widened(a, width), axis=1)/(size or np.nan))
 
-# %% ../../nbs/api/63_explore.compare.ipynb #e6d5161f
+# %% ../../nbs/api/63_explore.compare.ipynb #47236bc4
 def drift_table(
     first:xr.Dataset,   # a recorded thought
     second:xr.Dataset,  # another, of the same texts
@@ -395,7 +395,7 @@ def token_drift(
     "How far the state at each token moved"
     return drift_table(first, second, align(first, second, site, layer, step), example)
 
-# %% ../../nbs/api/63_explore.compare.ipynb #7f859bc2
+# %% ../../nbs/api/63_explore.compare.ipynb #0322b36e
 def draw_drift(
     drift:pd.DataFrame, # from `token_drift`
     what:str='',        # where, for the subtitle
@@ -408,11 +408,11 @@ def draw_drift(
     custom = np.column_stack([np.array(labels, object), *(drift[c] for c in drift.columns if c.startswith('nll'))])
     fig = go.Figure(go.Bar(x=drift.token, y=drift.drift, marker_color=np.where(rank, palette[5], palette[0]), customdata=custom, hovertemplate='<b>%{customdata[0]}</b> at %{x}<br>moved by %{y:.3f}'+said+'<extra></extra>', showlegend=False))
     fig.add_hline(y=1, line=dict(color=ink, width=1.5, dash='dash'), annotation=dict(text='as far as the mean is away', font=dict(size=12, color=ink), xanchor='left', x=0, yanchor='bottom'))
-    style(fig, 'Which tokens moved', what, height=330)
+    style(fig, 'Which tokens moved', html.escape(what), height=330)
     fig.update_yaxes(title_text='drift', range=[0, 1.1*max(1.1, drift.drift.max())]).update_xaxes(title_text='' if few else 'position (tokens)', showgrid=False)
     return fig.update_xaxes(tickmode='array', tickvals=drift.token, ticktext=labels, tickangle=-90, tickfont_size=10) if few else fig
 
-# %% ../../nbs/api/63_explore.compare.ipynb #92e7e329
+# %% ../../nbs/api/63_explore.compare.ipynb #fca68580
 def first_map(
     found:Aligned,                 # two models in one space
     projector:Projector|None=None, # fitted on the first model; PCA of its states here if not given
@@ -424,16 +424,16 @@ def first_map(
     if projector.n_features_in_ != found.first.shape[1]: raise ValueError(f'`projector` was fitted on {projector.n_features_in_} features, and the first model has {found.first.shape[1]} in {found.place}')
     return projector
 
-# %% ../../nbs/api/63_explore.compare.ipynb #098d1b82
+# %% ../../nbs/api/63_explore.compare.ipynb #9bc248f4
 def draw_paths(
     one:Float[np.ndarray, 'm 2'],  # places of the first model's states
     two:Float[np.ndarray, 'm 2'],  # of the second's
-    texts:Sequence[str],           # of the tokens
+    tokens:pd.DataFrame,           # from `token_drift`
     names:tuple[str, str],         # of the models
 )->list[go.Scatter]:
     "Two paths, and a thin line from each token to itself"
     between = scatter(with_gaps(list(np.stack([one, two], 1))), mode='lines', name='the same token', line=dict(color='rgba(128,128,128,.32)', width=1), hoverinfo='skip')
-    drawn, hover = [between], [f'<b>{html.escape(text)}</b> at {i}' for i, text in enumerate(texts)]
+    drawn, hover = [between], [f'<b>{html.escape(row.text)}</b> at {row.token}<br>moved by {row.drift:.2f}' for row in tokens.itertuples()]
     for places, name, color, symbol, dash in zip((one, two), names, (palette[0], palette[1]), ('circle', 'diamond'), ('solid', 'dot')):
         drawn.append(scatter(places, mode='lines+markers', name=html.escape(name), text=hover, line=dict(color=color, width=1.5, dash=dash), marker=dict(size=6, color=color, symbol=symbol), hovertemplate='%{text}<extra>'+html.escape(name)+'</extra>'))
     start = scatter(np.stack([one[0], two[0]]), mode='markers', name='start', hoverinfo='name', marker=dict(symbol='circle-open', size=15, color=ink, line=dict(width=2, color=ink)))
@@ -454,11 +454,11 @@ def overlay(
     if not len(drift): return empty_figure('Path beside path', 'no token has a state in both')
     projector, here = first_map(found, projector), found.at[:, 0] == example % first.sizes['example']
     one, two = projector.transform(found.first[here]), projector.transform(found.carried[here].astype(found.first.dtype))
-    fig = go.Figure(draw_paths(one, two, drift.text, model_names(first, second)))
+    fig = go.Figure(draw_paths(one, two, drift, model_names(first, second)))
     style(fig, f'Path beside path: <i>{html.escape(str(found.place))}</i>, example {example}', f'{describe_quality(projector)}; residual {found.alignment.residual:.1%}', height=520)
     return style_map(fig.update_layout(margin_t=104), projector)
 
-# %% ../../nbs/api/63_explore.compare.ipynb #a2bf9cfc
+# %% ../../nbs/api/63_explore.compare.ipynb #180c14e2
 def said_by(
     model,                   # has `answer`; or `tokenize` and `generate`; or `encode` and `decode`
     texts:Sequence[str],     # questions, or texts to go on with
@@ -478,12 +478,12 @@ def said_by(
         if hasattr(model, 'encode') and hasattr(model, 'decode'): return list(model.decode(model.encode(texts), **generation))
     raise TypeError(f'`model` is a {type(model).__name__} without `answer`, `tokenize` and `generate`, or `encode` and `decode`; it cannot be asked to say anything')
 
-# %% ../../nbs/api/63_explore.compare.ipynb #27b4b6c0
+# %% ../../nbs/api/63_explore.compare.ipynb #47b0ab91
 def marked(
     first:str,             # what one says
     second:str,            # what the other says
-    mark=('[', ']'),       # around words that only one of them says
-    escape=lambda text: text, # of a text, for the page
+    mark:tuple[str, str]=('[', ']'), # around words that only one of them says
+    escape:Callable[[str], str]=str, # of what is said, for a page
 )->tuple[str, str]:
     "Two sayings with what differs marked"
     parts, around = word_difference(first, second), lambda text: f'{mark[0]}{escape(text)}{mark[1]}'
@@ -497,7 +497,7 @@ def differs_at(
     a, b = first.split(), second.split()
     return next((i+1 for i, (x, y) in enumerate(zip([*a, None], [*b, None])) if x != y), None)
 
-# %% ../../nbs/api/63_explore.compare.ipynb #8553a49f
+# %% ../../nbs/api/63_explore.compare.ipynb #670f2a71
 @dataclass(frozen=True, eq=False, repr=False)
 class Sayings:
     "What two models say to the same texts"
