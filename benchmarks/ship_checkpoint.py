@@ -86,7 +86,7 @@ def asked_again(folder, recipe):
 
 CONTROLS = {'as is': 'its own', 'zero': 'nothing', 'mean': 'at each step the mean of all questions', 'shuffled': 'its own in another order', 'strangers': 'at each step that of another question',
             'donor': 'all those of a question with another answer', 'pause': 'a token that only takes time'}
-WAYS = dict(latent='{thoughts:g} thoughts', text='all steps, in words', direct='nothing: it is made to answer at once')
+WAYS = dict(latent='{thoughts:g} thought{s}', text='all steps, in words', direct='nothing: it is made to answer at once')
 
 
 def thoughts(figures, again):
@@ -95,8 +95,8 @@ def thoughts(figures, again):
     table = ['| measure | value |', '|---|---|', f'| right answers to {again["rows"]:,} held-out questions, from these weights | {again["exact"]:.1%} |', f'| the same of the run, in float32 | {figures["exact"]:.1%} |',
              f'| passes that an answer waits for, one after the other | {figures["steps"]:g}: {figures["thoughts"]:g} thoughts, {figures["tokens"]:g} tokens |', f'| loss on held-out questions (`eval_loss`) | {figures["eval_loss"]:.2g} |', '']
     if levels: table += ['| difficulty | questions | right | passes |', '|---|---|---|---|', *(f'| {f["difficulty"]} | {f["rows"]} | {f["exact"]:.1%} | {f["steps"]:g} |' for f in levels), '']
-    table += ['How often it is right, by what it does before it answers; none of it was learnt anew.', '', '| before the answer | passes | right, in percent | 95 % interval |', '|---|---|---|---|',
-              *(f'| {WAYS[f["way"]].format(**f)} | {f["steps"]:.1f} | {f["exact"]:.1f} | {f["low"]:.1f} to {f["high"]:.1f} |' for f in lines), '']
+    table += ['How often it is right, by what it does before it answers; nothing was learnt anew for it. There is room for the answer alone: what it would still say in words, before the answer, is cut off and counts as wrong.', '', '| before the answer | passes | right, in percent | 95 % interval |', '|---|---|---|---|',
+              *(f'| {WAYS[f["way"]].format(s="s"*(f["thoughts"] != 1), **f)} | {f["steps"]:.1f} | {f["exact"]:.1f} | {f["low"]:.1f} to {f["high"]:.1f} |' for f in lines), '']
     if not audit: return '\n'.join(table)
     return '\n'.join([*table, f'**Does it matter what is thought?** {figures["worth"]["sentence"].capitalize()}. {audit[0]["rows"]:,.0f} questions; the thoughts are', '', '| thoughts | right, in percent | 95 % interval |', '|---|---|---|',
                       *(f'| {CONTROLS[f["system"]]} (`{f["system"]}`) | {f["value"]:.1f} | {f["low"]:.1f} to {f["high"]:.1f} |' for f in audit)])
