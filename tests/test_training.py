@@ -171,11 +171,11 @@ def free_port():
         return s.getsockname()[1]
 
 
-def sharded_on_cpu(tmp_path):
-    "Our configuration of shared weights, for a CPU"
+def sharded_on_cpu(tmp_path, layer='TitansBlock'):
+    "Our configuration of shared weights, for a CPU, and for a model of these layers"
     ours, path = (root/'configs'/'accelerate_fsdp.yaml').read_text(), tmp_path/'fsdp.yaml'
-    assert ours.count('use_cpu: false') == 1
-    path.write_text(ours.replace('use_cpu: false', 'use_cpu: true'))
+    assert ours.count('use_cpu: false') == ours.count('wrap: TitansBlock') == 1
+    path.write_text(ours.replace('use_cpu: false', 'use_cpu: true').replace('wrap: TitansBlock', f'wrap: {layer}'))
     return f'--config_file={path}'
 
 
@@ -286,6 +286,11 @@ def test_shared_weights_in_half_precision_lose_little(tmp_path):
     assert any(torch.tensor(log['lm']).bfloat16().item() != pytest.approx(log['lm'], rel=1e-6) for log in two if 'lm' in log)
 
 
+def test_a_model_round_a_backbone_shares_its_weights_too(tmp_path):
+    assert in_child(train_thoughts, tmp_path/'one') == 0
+    near(json.loads((tmp_path/'one.json').read_text()), launch(tmp_path/'two', sharded_on_cpu(tmp_path, 'LlamaDecoderLayer'), kind='sharded thoughts'), rel=1e-5, abs=1e-6)
+
+
 def test_a_recipe_runs_to_its_end_on_shared_weights(tmp_path):
     from latent_lab.hub import load
     figures = launch(tmp_path/'run', sharded_on_cpu(tmp_path), kind='recipe')
@@ -338,6 +343,7 @@ if __name__ == '__main__':
     sharded = {'sharded': {}, 'sharded on': dict(resume=True), 'sharded half': dict(bf16=True, save_strategy='no', metric_for_best_model=None)}
     if kind == 'recipe': run_sharded(folder)
     elif kind in sharded: train_sharded(folder, **sharded[kind])
+    elif kind == 'sharded thoughts': shard_on_cpu(), train_thoughts(folder, gradient_accumulation_steps=2)
     elif kind == 'thoughts': train_thoughts(folder, gradient_accumulation_steps=2)
     else: train(folder, dropout=0., per_device_train_batch_size=2, gradient_accumulation_steps=2, **how)
     os._exit(0)     # at the interpreter's end Gloo may wait for a thread of its own that waits for the interpreter
