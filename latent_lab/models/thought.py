@@ -462,9 +462,10 @@ class ThoughtModel(ThoughtForward):
 
     @property
     def exempt(self)->dict[str, str]:
-        "With a number of passes, a row read in parallel is not quite what it is in turn"
+        "With a number of passes, a row read in parallel is not quite what it is in turn; and what is borrowed cannot learn new tokens"
         approximate = self.config.num_passes is not None and self.config.latent_ratio > 0
-        return dict(cached=f'{self.config.num_passes} parallel passes approximate the computation in turn; `num_passes=None` is exact') if approximate else {}
+        borrowed = dict(resizing='a borrowed decoder keeps its tokens') if self.config.borrows('decoder') else {}
+        return borrowed | (dict(cached=f'{self.config.num_passes} parallel passes approximate the computation in turn; `num_passes=None` is exact') if approximate else {})
 
     @classmethod
     def from_backbone(cls,
