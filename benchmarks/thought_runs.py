@@ -51,11 +51,19 @@ def clock(options):
     "The same modulo ten, digit by digit, so that nothing is known before the last: the recipe, by each of the methods; one length in the middle is not learnt"
     return by_each('clock', options, dict(data__stage_steps=stages(options.clock_steps, 8)))
 
-def parts(options):
-    "The same in thoughts alone, with one thing changed: words said by other vectors than they are read by; no rows that stay behind"
+def tied(options):
+    "The same by a model that says words by the vectors that it reads them by; and in thoughts without rows that stay behind"
     from latent_lab.recipes import get_recipe
-    changes = dict(untied=dict(model__decoder=get_recipe('thought-tiny').model['decoder'] | dict(tie_word_embeddings=False)), forgetting=dict(data__replay=0.))
-    return {f'parts/{name}/seed{seed}': thought('thought-tiny', options, seed, data__stage_steps=stages(options.clock_steps, 8), **change) for name, change in changes.items() for seed in seeds(options)}
+    how = dict(data__stage_steps=stages(options.clock_steps, 8), model__decoder=get_recipe('thought-tiny').model['decoder'] | dict(tie_word_embeddings=True))
+    return by_each('tied', options, how) | {f'tied/forgetting/seed{seed}': thought('thought-tiny', options, seed, data__replay=0., **how) for seed in seeds(options)}
+
+def tries(options):
+    "Which settings matter to that tied model: one changed at a time, twice as fast as it should be learnt, one seed each"
+    from latent_lab.recipes import get_recipe
+    how = dict(data__stage_steps=stages(options.clock_steps, 8), model__decoder=get_recipe('thought-tiny').model['decoder'] | dict(tie_word_embeddings=True), training__learning_rate=1e-3)
+    changes = {'as it is': {}, 'no replay': dict(data__replay=0.), 'half the replay': dict(data__replay=.25), 'optimizer begins again': dict(data__fresh=True), 'untied': dict(model__decoder=get_recipe('thought-tiny').model['decoder']),
+               'half the rate': dict(training__learning_rate=5e-4)}
+    return {f'tries/{name.replace(" ", "-")}': thought('thought-tiny', options, **how | change) for name, change in changes.items()}
 
 def hops(options):
     "Tables that are followed up to four times, by each of the methods: a step needs the answer of the one before"
@@ -67,7 +75,7 @@ def words(options):
     where = (dict(data__source=options.source) if options.source else {}) | (dict(data__held_out=options.held_out, data__eval_rows=10_000) if options.held_out else {}) | (dict(model__decoder_source=options.backbone) if options.backbone else {})
     return {f'words/{method}': thought('thought-smollm', options, data__method=method, data__stage_steps=stages(options.word_steps, 3), **where, **METHODS[method]) for method in ('no-cot', 'text-cot', 'icot', 'pause', 'coconut', 'codi')}
 
-SUITES = dict(sums=sums, clock=clock, parts=parts, hops=hops, words=words)
+SUITES = dict(sums=sums, clock=clock, tied=tied, tries=tries, hops=hops, words=words)
 
 
 def other_lengths(recipe):
@@ -99,21 +107,24 @@ def then(output, name):
 
 
 def compare(output, runs):
-    "The methods of a suite, question by question, all seeds together: right answers beside those in words, with paired intervals"
+    "The methods of a suite, question by question, all seeds together: right answers beside those in words, with paired intervals, also of lengths that were not learnt"
     from latent_lab.train.audit import audit_table, compare_scores, mean_score
-    told, file = {}, output/'runs.json'
-    for name in runs:
-        if (output/name/'answers.json').exists(): told.setdefault('/'.join(name.split('/')[:2]), []).append(json.loads((output/name/'answers.json').read_text())['as trained'])
-    for suite in ('sums', 'clock', 'hops', 'words'):
-        named = {name.split('/')[1]: some for name, some in told.items() if name.startswith(f'{suite}/')}
-        most = max(map(len, named.values()), default=0)
-        named = {name: some for name, some in sorted(named.items(), key=lambda item: item[0] != 'text-cot') if len(some) == most}
-        if len(named) < 2: continue
-        scores = {name: dict(exact=mean_score([x for one in some for x in one['exact']], scale=100), steps=mean_score([x for one in some for x in one['steps']])) for name, some in named.items()}
-        table = compare_scores(scores)
-        print(f'{suite}, {most} seeds together', audit_table(table).to_string(), sep='\n')
-        found = json.loads(file.read_text()) | {f'{suite}/compared': json.loads(table.to_json(orient='records'))}
-        file.write_text(json.dumps(found))
+    answers, file = {name: json.loads((output/name/'answers.json').read_text()) for name in runs if (output/name/'answers.json').exists()}, output/'runs.json'
+    found, groups = json.loads(file.read_text()), dict(sums=['sums'], clock=['clock', 'tied'], hops=['hops'], words=['words'])
+    for name in found: found[name]['other_lengths'] = {what: sum(told['exact'])/len(told['exact']) for what, told in answers[name].items() if what.endswith('additions')}
+    for group, suites in groups.items():
+        told = {}
+        for name, answer in answers.items():
+            suite, method, *_ = name.split('/')
+            if suite in suites: told.setdefault(method if suite == group else f'{suite} {method}', []).append(answer)
+        most = max(map(len, told.values()), default=0)
+        told = {name: some for name, some in sorted(told.items(), key=lambda item: (not item[0].endswith('text-cot'), item[0])) if len(some) == most}
+        for what in ['as trained', *(what for what in next(iter(told.values()), [{}])[0] if what.endswith('additions'))] if len(told) > 1 else []:
+            scores = {name: {measure: mean_score([x for one in some for x in one[what][measure]], scale=scale) for measure, scale in dict(exact=100, steps=1).items()} for name, some in told.items()}
+            table = compare_scores(scores)
+            print(f'{group}, {what}, {most} seeds together', audit_table(table).to_string(), sep='\n')
+            found[f'{group}/compared, {what}'] = json.loads(table.to_json(orient='records'))
+    file.write_text(json.dumps(found))
 
 
 def main():
