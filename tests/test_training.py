@@ -211,10 +211,7 @@ def run_sharded(folder):
     "A small recipe from its data to its figures"
     from latent_lab.recipes import RECIPES, changed, run
     shard_on_cpu()
-    chats = [dict(messages=[dict(role='user', content=f'{n} and {n}?'), dict(role='assistant', content=f'{2*n}, I think.')]) for n in range(200)]
-    source = Path(f'{folder}.jsonl')
-    source.write_text('\n'.join(map(json.dumps, chats)))
-    small = {'model.attn_dim': 32, 'model.memory_heads': 1, 'data.source': str(source), 'data.steps': 4, 'data.vocabulary': 300, 'data.length': 64, 'data.eval_rows': 8, 'evaluation.num_rows': 8, 'evaluation.alarm': 2}
+    small = {'model.attn_dim': 32, 'model.memory_heads': 1, 'data.source': f'{folder}.jsonl', 'data.steps': 4, 'data.vocabulary': 300, 'data.length': 64, 'data.eval_rows': 8, 'evaluation.num_rows': 8, 'evaluation.alarm': 2}
     steps = {'training.use_cpu': True, 'training.save_steps': 2, 'training.eval_steps': 2, 'training.logging_steps': 1, 'training.per_device_train_batch_size': 4}
     figures = run(changed(RECIPES['titans-chat'](), small | steps), folder)
     Path(f'{folder}.json').write_text(json.dumps(figures))
@@ -293,6 +290,8 @@ def test_a_model_round_a_backbone_shares_its_weights_too(tmp_path):
 
 def test_a_recipe_runs_to_its_end_on_shared_weights(tmp_path):
     from latent_lab.hub import load
+    chats = [dict(messages=[dict(role='user', content=f'{n} and {n}?'), dict(role='assistant', content=f'{2*n}, I think.')]) for n in range(200)]
+    (tmp_path/'run.jsonl').write_text('\n'.join(map(json.dumps, chats)))
     figures = launch(tmp_path/'run', sharded_on_cpu(tmp_path), kind='recipe')
     assert figures['eval_loss'] > 0 and figures['pondering']['verdict'] and complete(tmp_path/'run'/'checkpoints') == [2, 4]
     assert load(str(tmp_path/'run')).num_parameters() == figures['parameters']
