@@ -73,14 +73,43 @@ def thinking(result):
     return '\n'.join(table + kept + verdict)
 
 
-def card(name, options, recipe, result, parameters, here):
+def asked_again(folder, recipe):
+    "What a shipped model of latent thoughts answers to the questions that were held out, from the weights as they are shipped"
+    from latent_lab.recipes import Recipe, worked_questions, worked_rows
+    from latent_lab.train.thought import answered
+    recipe, model = Recipe.from_json(json.dumps(recipe)), hub.load(str(folder))
+    questions = worked_questions(recipe.data, recipe.training['seed'], asked_only=True)[1]
+    told = answered(model, worked_rows(questions, model.tokenizer, recipe.data))
+    as_typed = [said.removeprefix(recipe.data['mark']) for start in range(0, len(questions), 64) for said in model.answer(questions['question'][start:start+64])]
+    return dict(rows=len(told), exact=float(told.exact.mean()), typed=sum(said == answer for said, answer in zip(as_typed, questions['answer']))/len(questions))
+
+
+CONTROLS = {'as is': 'its own', 'zero': 'nothing', 'mean': 'at each step the mean of all questions', 'shuffled': 'its own in another order', 'strangers': 'at each step that of another question',
+            'donor': 'all those of a question with another answer', 'pause': 'a token that only takes time'}
+WAYS = dict(latent='{thoughts:g} thought{s}', text='all steps, in words', direct='nothing: it is made to answer at once')
+
+
+def thoughts(figures, again):
+    "What was measured of a model of latent thoughts, as tables"
+    levels, lines, audit = ([f for name, f in figures.items() if name.startswith(kind)] for kind in ('difficulty@', 'budget@', 'audit@'))
+    table = ['| measure | value |', '|---|---|', f'| right answers to {again["rows"]:,} held-out questions, from these weights | {again["exact"]:.1%} |', f'| the same of the run, in float32 | {figures["exact"]:.1%} |',
+             f'| passes that an answer waits for, one after the other | {figures["steps"]:g}: {figures["thoughts"]:g} thoughts, {figures["tokens"]:g} tokens |', f'| loss on held-out questions (`eval_loss`) | {figures["eval_loss"]:.2g} |', '']
+    if levels: table += ['| difficulty | questions | right | passes |', '|---|---|---|---|', *(f'| {f["difficulty"]} | {f["rows"]} | {f["exact"]:.1%} | {f["steps"]:g} |' for f in levels), '']
+    table += ['How often it is right, by what it does before it answers; nothing was learnt anew for it. There is room for the answer alone: what it would still say in words, before the answer, is cut off and counts as wrong.', '', '| before the answer | passes | right, in percent | 95 % interval |', '|---|---|---|---|',
+              *(f'| {WAYS[f["way"]].format(s="s"*(f["thoughts"] != 1), **f)} | {f["steps"]:.1f} | {f["exact"]:.1f} | {f["low"]:.1f} to {f["high"]:.1f} |' for f in lines), '']
+    if not audit: return '\n'.join(table)
+    return '\n'.join([*table, f'**Does it matter what is thought?** {figures["worth"]["sentence"].capitalize()}. {audit[0]["rows"]:,.0f} questions; the thoughts are', '', '| thoughts | right, in percent | 95 % interval |', '|---|---|---|',
+                      *(f'| {CONTROLS[f["system"]]} (`{f["system"]}`) | {f["value"]:.1f} | {f["low"]:.1f} to {f["high"]:.1f} |' for f in audit)])
+
+
+def card(name, options, recipe, result, parameters, here, again):
     hardware = ', '.join(f'{k} {v}' for k, v in result['hardware'].items() if v)
     commands, of_several = '\n'.join(options.command), ' for the last command' if len(options.command) > 1 else ''
     return f'''# {name}
 
 > {options.sentence}
 
-{here:,} parameters{f' (and {parameters-here:,} borrowed)' if here < parameters else ''}, bfloat16. `from latent_lab import hub; model = hub.load('{name}')`
+{here:,} parameters{f' (and {parameters-here:,} borrowed)' if here < parameters else ''}, {options.dtype}. `from latent_lab import hub; model = hub.load('{name}')`
 
 ## How it was made
 
@@ -96,7 +125,7 @@ def card(name, options, recipe, result, parameters, here):
 
 ## What it can do
 
-{thinking(result) if 'pondering' in result['figures'] else quality(result['figures'])}
+{thoughts(result['figures'], again) if again else thinking(result) if 'pondering' in result['figures'] else quality(result['figures'])}
 '''
 
 
@@ -108,23 +137,29 @@ def main():
     for word in ('sentence', 'data', 'licence'): parser.add_argument(f'--{word}', required=True)
     parser.add_argument('--command', action='append', required=True, help='what was run; may be repeated')
     for side in ('encoder', 'decoder'): parser.add_argument(f'--{side}', help='Hub id of a borrowed backbone of which the run used a copy')
+    parser.add_argument('--dtype', default='bfloat16', choices=['bfloat16', 'float32'], help='of the weights')
     options = parser.parse_args()
     folder = options.into/options.name
     shutil.rmtree(folder, ignore_errors=True)
-    model = hub.load(str(options.run), dtype=torch.bfloat16)
+    model = hub.load(str(options.run), dtype=getattr(torch, options.dtype))
     for side in ('encoder', 'decoder'):
         if not getattr(options, side): continue
         setattr(model.config, f'{side}_source', getattr(options, side))
         getattr(model.config, side).name_or_path = getattr(options, side)
+    recipe, result = (json.loads((options.run/f'{part}.json').read_text()) for part in ('recipe', 'result'))
+    thinks = recipe['data']['kind'] == 'thoughts'
+    if thinks and not recipe['data']['chat']: model.config.separator = recipe['data']['separator']      # a run from before models knew it
     model.save_pretrained(folder, max_shard_size='15MB')
     model.tokenizer.save_pretrained(folder)
     shutil.copy(options.run/'recipe.json', folder)
-    recipe, result = (json.loads((options.run/f'{part}.json').read_text()) for part in ('recipe', 'result'))
     (folder/'loss.svg').write_text(loss_curve(result['log']))
+    for file in folder.iterdir(): file.chmod(0o644)
+    again = asked_again(folder, recipe) if thinks else None
     parameters = {name: weights.numel() for name, weights in model.named_parameters()}
     here = sum(parameters.get(name, 0) for file in folder.glob('*.safetensors') for name in load_file(file))
-    (folder/'README.md').write_text(card(options.name, options, recipe, result, sum(parameters.values()), here))
-    print(f'{folder}: {sum(f.stat().st_size for f in folder.iterdir())/1e6:.1f} MB')
+    (folder/'README.md').write_text(card(options.name, options, recipe, result, sum(parameters.values()), here, again))
+    print(f'{folder}: {sum(f.stat().st_size for f in folder.iterdir())/1e6:.1f} MB' + (f', {again}' if again else ''))
+    if again and min(again['exact'], again['typed']) < result['figures']['exact']: raise SystemExit(f'{again} from these weights, {result["figures"]["exact"]:.1%} in the run: try --dtype float32')
 
 
 if __name__ == '__main__': main()

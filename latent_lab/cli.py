@@ -101,7 +101,7 @@ def copy_notebooks(
 @app.command()
 def lab(
     folder:Annotated[Path, option('Where your copies of the notebooks lie.')]=Path('~/latent-lab'),
-    notebook:Annotated[str, option('Which one to open: trajectories, interpolation or ponder.')]='trajectories',
+    notebook:Annotated[str, option('Which one to open: index, trajectories, interpolation, ponder or thoughts.')]='index',
     port:Annotated[int, option('Port on the loopback address; the next free one if taken.')]=8888,
     browser:Annotated[bool, option('Open a browser window.')]=True,
 ):
@@ -281,9 +281,8 @@ def thought_said(
     "What is said to a question, after how many thoughts"
     if not text.strip(): raise ValueError(f'`--input {text!r}`: a question is needed')
     if sampled := {'top_k', 'top_p'} & set(asked): raise ValueError(f'`--{min(sampled).replace("_", "-")}`: a model of latent thoughts takes the likeliest token, or samples by `--temperature`')
-    recipe, words = recipe_of(model), model.tokenizer
-    ids = model.tokenize(text + (recipe.data.get('separator', '') if recipe else ''))
-    told = model.answer_ids(**ids, mode=mode or 'latent', thoughts=thoughts, **dict(max_new_tokens=100) | asked)
+    words = model.tokenizer
+    told = model.answer_ids(**model.tokenize(text), mode=mode or 'latent', thoughts=thoughts, **dict(max_new_tokens=100) | asked)
     stood_for = [repr(words.decode([token])) for token in told.readout[0].tolist() if token >= 0] if told.num_thoughts.item() else []
     return [words.decode(told.tokens[0, :told.num_tokens.item()], skip_special_tokens=True), f'({told.num_thoughts.item()} thoughts{": " if stood_for else ""}{", ".join(stood_for)}; {told.num_tokens.item()} tokens, {told.steps.item()} passes)']
 

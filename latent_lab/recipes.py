@@ -584,7 +584,8 @@ def thoughts_course(recipe:Recipe, args)->Course:
     model = build_thought(recipe, byte_tokenizer([], 259) if recipe.model.get('decoder_source') is None else None)
     rows, held_out = (worked_rows(questions, model.tokenizer, data) for questions in worked_questions(data, args.seed))
     pad = thought_pad(model, data)
-    for name, value in (method_settings(pad, max(map(len, rows['reasoning_ids']))) | recipe.model).items():
+    behind = dict(separator='' if data['chat'] else data['separator'])
+    for name, value in (behind | method_settings(pad, max(map(len, rows['reasoning_ids']))) | recipe.model).items():
         if name in vars(model.config) and name not in ('decoder', 'model_type'): setattr(model.config, name, value)
     asked = held_out.select(range(min(want['num_rows'], len(held_out))))
     refuse_judge(model, pad, asked, want)

@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
+from latent_lab import hub
 from latent_lab.explore.debugger import Debugger
 from latent_lab.explore.forks import Edit
 from latent_lab.models.thought import LatentThoughtConfig, LatentThoughtForCausalLM, thought_rows
@@ -59,6 +60,12 @@ def ready(page):
 def ring(stage):
     "Where the ring is on the map, as plotly has it; an empty list if it is nowhere"
     return stage.locator('.ll-map').evaluate('plot => { const t = plot._fullData?.at(-1); return t ? [...t.x, ...t.y] : null }')
+
+
+def in_sight(stage):
+    "Whether every dot of the map lies within its axes"
+    return stage.locator('.ll-map').evaluate('''plot => { const within = (axis, values) => [...(values || [])].every((v) => v >= axis.range[0] && v <= axis.range[1]), { xaxis, yaxis } = plot._fullLayout;
+        return plot._fullData.every((t) => within(xaxis, t.x) && within(yaxis, t.y)) }''')
 
 
 def asked(stage, question):
@@ -219,6 +226,8 @@ def test_questions(adding, browser):
         page.get_by_label('Reasons').select_option('aloud')
         expect(stage.locator('.ll-head', has_text='thought')).to_have_count(0)
         expect(stage.get_by_text('It reasons aloud')).to_be_visible()
+        expect_step(stage, 'token 1')
+        expect_change(lambda: ring(stage) != [] and in_sight(stage), False, 'the map')         # fewer dots than before, all of them in sight, and the ring
         assert not errors_of_ours(page), page.errors
 
 
@@ -236,6 +245,60 @@ def test_busy_kernel(adding, browser):
             stage.get_by_role('button', name='Think on').click()
             expect(page.locator('.jp-StatusBar-TextItem', has_text='| Busy').first).to_be_visible()
         expect(stage.locator('.ll-branch')).to_have_count(2)
+
+
+def test_lab_notebook(lab, browser):
+    "The lab notebook, on the shipped model: a sum of one's own, and each of its thoughts changed, by mouse and by keyboard"
+    model, own, longer = hub.load('thought-tiny'), '7+2+9+4+6=', '8+1+5+5+3+9+2+7+6='
+    with watched(browser) as page:
+        open_notebook(page, lab, 'thoughts.ipynb')
+        run_all(page)
+        stage, question = ready(page), page.get_by_label('Question', exact=True).first
+        heads, branches = stage.locator('.ll-head', has_text='thought'), stage.locator('.ll-branch')
+        expect(page.locator('.jp-StatusBar-TextItem', has_text='| Idle').first).to_be_visible(timeout=5*patience)      # the probes and the tables are done
+        expect(page.locator('.jp-OutputArea-output .js-plotly-plot .main-svg').first).to_be_visible()
+        assert heads.count() == model.config.thoughts
+
+        # a sum of one's own: from typed to drawn
+        started = time.monotonic()
+        question.fill(own)
+        asked(stage, own)
+        print(f'typed to answer: {time.monotonic()-started:.2f} s, of which .35 s tell typing from having typed')
+        assert ''.join(words(stage, 'was')[heads.count():-1]) == model.answer(own)[0]
+
+        # each thought is emptied, always from the untouched answer
+        taken = []
+        for i in range(heads.count()):
+            branches.first.click()
+            heads.nth(i).click()
+            taken.append(think_on(page, stage, 'zero'))
+            expect(branches).to_have_count(i+2)
+        print(f'click to answer, milliseconds: {taken}')
+        emptied = Debugger(model, [own]).fork(2, 'zero')
+        expect(branches.nth(2).locator('.ll-answered')).to_have_text(emptied.answer)
+
+        # the same without a mouse: another sum, to its third thought, left out, and back
+        question.focus()
+        page.keyboard.press('ControlOrMeta+a')
+        page.keyboard.type(longer)
+        asked(stage, longer)
+        expect(branches).to_have_count(1)
+        stage.get_by_role('application').focus()
+        page.keyboard.press('Home')
+        for _ in range(2): page.keyboard.press('ArrowRight')
+        expect_step(stage, 'thought 3')
+        page.keyboard.press('Enter')
+        kind = stage.get_by_label('What it reads instead')
+        expect(kind).to_be_focused()
+        kind.select_option('drop')
+        page.keyboard.press('Tab')
+        page.keyboard.press('Enter')
+        expect(branches).to_have_count(2)
+        expect(card(stage, 'now', 'thought 3').locator('em')).to_have_text('left out')
+        branches.nth(1).focus()
+        page.keyboard.press('ArrowUp')
+        expect(stage.locator('.ll-row-now')).to_have_count(0)
+        assert not errors_of_ours(page), page.errors
 
 
 @pytest.mark.parametrize('width', [1200, 390])

@@ -206,7 +206,7 @@ train, rules, tales = 'train', ('train', 'reasoner-rules', '--output', 'fresh'),
 tiny, trace_tiny = 'reasoner-tiny', ('trace', 'reasoner-tiny', '--output')
 sums = train, 'titans-tasks', '--output', 'fresh', *settings_of(training__use_cpu=True, data__num_rows=20, data__eval_rows=8, model__attn_dim=16, data__steps=2)
 talk = train, 'titans-chat', '--output', 'fresh', *settings_of(training__use_cpu=True, model__attn_dim=16, model__memory_heads=1, data__steps=2)
-steps = train, 'thought-tiny', '--output', 'fresh', *settings_of(training__use_cpu=True, training__per_device_train_batch_size=4, data__rows_per_step=4, data__num_rows=20, data__eval_rows=8, data__options=dict(digits=2, style='digits'), evaluation__thoughts=[0, 1],
+steps = train, 'thought-tiny', '--output', 'fresh', *settings_of(training__use_cpu=True, training__per_device_train_batch_size=4, data__rows_per_step=4, data__num_rows=20, data__eval_rows=8, data__source='addition', data__options=dict(digits=2, style='digits'), evaluation__thoughts=[0, 1],
     model__decoder=dict(model_type='llama', hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=64))
 between = lambda checkpoint, *words: ['interpolate', checkpoint, '--from', six[0], '--to', six[1], *words]
 MISTAKES = {
@@ -299,7 +299,7 @@ MISTAKES = {
     'thoughts of a task':       (['evaluate', './thinker', '--task', 'list_ops'], '`--task`: a model of latent thoughts is asked what its recipe asks'),
     'thoughts of no list':      (['evaluate', './thinker'], '`thoughts` is 3; it must be a list, such as [0, 1, 2]'),
     'a recipe without a mark':  (['evaluate', './markless'], 'has no data.mark, so nobody knows what it was asked'),
-    'a recipe that is none':    (['generate', './unwritten', '-i', '1+2='], 'recipe.json: this is no recipe; one has name, about'),
+    'a recipe that is none':    (['evaluate', './unwritten'], 'recipe.json: this is no recipe; one has name, about'),
     'a broken recipe':          (['evaluate', './torn-recipe'], 'recipe.json: line 1 is not JSON'),
     'no recipe':                (['evaluate', './orphan'], "there is no recipe.json beside './orphan'"),
     'others to think for it':   (['evaluate', 'titans-tiny', '--audit'], '`--audit` is for models of latent thoughts'),
@@ -388,7 +388,7 @@ MISTAKES = {
     'not a trace':              ([*trace_tiny, 'short.txt', '-i', '3'], "'short.txt' exists and is not a trace"),
     'no such place':            ([*trace_tiny, 'short.txt/o.npy', '-i', '3'], 'short.txt: '),
     'unknown check':            (['check', tiny, '--only', 'soul'], "unknown checks ['soul']; there are shapes"),
-    'unknown lab notebook':     (['lab', '--folder', 'lab', '--notebook', 'soup'], "there is no lab notebook 'soup'; there are interpolation, ponder, trajectories"),
+    'unknown lab notebook':     (['lab', '--folder', 'lab', '--notebook', 'soup'], "there is no lab notebook 'soup'; there are index, interpolation, ponder, thoughts, trajectories"),
     'a file as folder':         (['lab', '--folder', 'short.txt'], 'short.txt: File exists'),
     'unknown command':          (['chekc'], "No such command 'chekc'"),
     'unknown option':           ([train, 'reasoner-rules', '--sed', '3'], '`latent-lab train --help` tells more'),
@@ -534,7 +534,7 @@ def test_help_names_every_command(server, tmp_path):
 def test_list_names_everything(server, tmp_path):
     said = run('list', place=tmp_path)
     assert said.code == 0 and not said.err
-    for name in ('LatentReasoningForCausalLM', 'hidden_rule_switch', 'reasoner-tiny', 'reasoner-shakespeare', 'gru-transformer-rules'): assert name in said.out
+    for name in ('LatentReasoningForCausalLM', 'hidden_rule_switch', 'reasoner-tiny', 'reasoner-shakespeare', 'thought-tiny', 'gru-transformer-rules'): assert name in said.out
     assert 'hidden_rule_switch' not in run('list', 'checkpoints', place=tmp_path).out
 
 
@@ -672,7 +672,7 @@ def test_training_an_idea_model(ideas, tmp_path):
 
 def test_training_a_model_of_latent_thoughts(server, tmp_path):
     "Sums in three stages, killed at none; then it is asked, and asked again with other thoughts"
-    changes = {'model.decoder': dict(model_type='llama', hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=64), 'data.options': dict(digits=2, style='digits'), 'data.num_rows': 40,
+    changes = {'model.decoder': dict(model_type='llama', hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=64), 'data.source': 'addition', 'data.options': dict(digits=2, style='digits'), 'data.num_rows': 40,
                'data.eval_rows': 8, 'data.stage_steps': [1, 1, 1], 'evaluation.thoughts': [0, 2], 'training.use_cpu': True, 'training.disable_tqdm': True}
     said = run('train', 'thought', '--batch-size', '4', '--output', 'run', *[word for name, value in changes.items() for word in ('--set', f'{name}={json.dumps(value)}')], place=tmp_path)
     assert said.code == 0, said
@@ -736,14 +736,14 @@ def test_lab_opens_on_loopback_with_a_token_and_keeps_what_was_changed(tmp_path)
     with open(log, 'w') as file: server = subprocess.Popen([program, 'lab', '--folder', desk, '--port', str(port), '--no-browser'], env=os.environ | homes, stdout=file, stderr=file)
     try:
         deadline = time.monotonic()+60
-        while not (url := re.search(rf'http://127\.0\.0\.1:{port}/lab/tree/trajectories\.ipynb\?token=(\w{{20,}})', log.read_text())):
+        while not (url := re.search(rf'http://127\.0\.0\.1:{port}/lab/tree/index\.ipynb\?token=(\w{{20,}})', log.read_text())):
             assert server.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(.1)
         contents = f'http://127.0.0.1:{port}/api/contents'
         assert fetch(contents)[0] == 403
         assert fetch(f'{contents}?token=wrong')[0] == 403
         status, found = fetch(f'{contents}?token={url[1]}')
-        assert status == 200 and {'interpolation.ipynb', 'ponder.ipynb', 'trajectories.ipynb'} <= {entry['name'] for entry in found['content']}
+        assert status == 200 and {'index.ipynb', 'interpolation.ipynb', 'ponder.ipynb', 'thoughts.ipynb', 'trajectories.ipynb'} <= {entry['name'] for entry in found['content']}
         listening = Path('/proc/net/tcp')
         if listening.exists(): assert {line.split()[1] for line in listening.read_text().splitlines()[1:] if line.split()[1].endswith(f':{port:04X}') and line.split()[3] == '0A'} == {f'0100007F:{port:04X}'}
     finally:
@@ -765,4 +765,4 @@ def test_lab_opens_the_notebook_that_is_asked_for(server, tmp_path):
     child.start()
     said = ended(child, tmp_path)
     assert said.code == 0 and '/lab/tree/interpolation.ipynb' in said.out and said.out.strip().endswith('desk')
-    assert {path.name for path in (tmp_path/'desk').glob('*.ipynb')} == {'interpolation.ipynb', 'ponder.ipynb', 'trajectories.ipynb'}
+    assert {path.name for path in (tmp_path/'desk').glob('*.ipynb')} == {'index.ipynb', 'interpolation.ipynb', 'ponder.ipynb', 'thoughts.ipynb', 'trajectories.ipynb'}

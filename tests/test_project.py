@@ -140,6 +140,15 @@ def test_stored_outputs_are_fit_to_publish(path):
             assert not (found := re.search(r'<(script|link|img)[^>]+(src|href)=\\?["\']https?:[^>]*', shown)), f'fetched from elsewhere: {found[0]}'
 
 
+@pytest.mark.parametrize('folder', sorted((root/'latent_lab/checkpoints').iterdir()), ids=lambda folder: folder.name)
+def test_a_shipped_checkpoint_is_whole_and_small(folder):
+    "Weights in files that git can carry, and a card that says how it was made and what it can do"
+    weights, card = list(folder.glob('*.safetensors')), (folder/'README.md').read_text()
+    assert weights and all(file.stat().st_size < 16e6 for file in weights)
+    assert card.startswith(f'# {folder.name}\n\n> ') and all(part in card for part in ('## How it was made', 'latent-lab train', '**Data**', '**Licence**', '**hardware**', '## What it can do'))
+    assert all((folder/part).exists() for part in ('config.json', 'recipe.json', 'tokenizer.json', 'loss.svg'))
+
+
 def test_import_is_light():
     "`import latent_lab` costs nothing: what is heavy is imported where it is used"
     code = 'import sys, latent_lab; print(*sorted({"torch", "transformers", "numpy", "plotly", "umap", "numba"} & set(sys.modules)))'

@@ -5,7 +5,9 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.testing import assert_close
 from transformers import GPT2Config, LlamaConfig, Qwen2Config
 
+from latent_lab import hub
 from latent_lab.blocks.halting import Exit
+from latent_lab.data.reasoning import running_sums
 from latent_lab.models.contract import check_model
 from latent_lab.models.thought import LatentThoughtConfig, LatentThoughtForCausalLM
 
@@ -51,3 +53,15 @@ def test_its_own_thoughts_given_back_lead_to_the_same(decoder, mode):
     mine = model.answer_ids(x, real, mode=mode, thoughts=Exit(.3, max_steps=6), max_new_tokens=6)
     again = model.answer_ids(x, real, thoughts=mine.num_thoughts, edit=lambda step, would: mine.read[:, step-1], max_new_tokens=6)
     for a, b in zip(again, mine, strict=True): assert torch.equal(a, b)
+
+
+def test_the_shipped_model_adds_up_in_thoughts_and_says_what_it_had_no_thoughts_for():
+    "As people write a sum, and as it was taught; with too few thoughts the rest comes in words"
+    model, sums = hub.load('thought-tiny'), running_sums(64, digits=1, modulus=10, difficulty=8, seed=2**20+1)
+    questions, right = sums['question'], ['#' + answer for answer in sums['answer']]
+    told = model.answer(questions)
+    assert sum(a == b for a, b in zip(told, right)) >= 63
+    assert told == model.answer([question + '\n' for question in questions])
+    shorter = model.answer(questions[:16], thoughts=4, max_new_tokens=64)
+    assert all(said not in right and said.count('=') >= 3 for said in shorter)
+    assert sum(said.endswith(answer) for said, answer in zip(shorter, right)) >= 15

@@ -2,6 +2,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -170,6 +171,52 @@ def free_port():
         return s.getsockname()[1]
 
 
+def sharded_on_cpu(tmp_path, layer='TitansBlock'):
+    "Our configuration of shared weights, for a CPU, and for a model of these layers"
+    ours, path = (root/'configs'/'accelerate_fsdp.yaml').read_text(), tmp_path/'fsdp.yaml'
+    assert ours.count('use_cpu: false') == ours.count('wrap: TitansBlock') == 1
+    path.write_text(ours.replace('use_cpu: false', 'use_cpu: true').replace('wrap: TitansBlock', f'wrap: {layer}'))
+    return f'--config_file={path}'
+
+
+def shard_on_cpu():
+    "`accelerate` shares weights out on GPUs only; made to, it does the same on a CPU"
+    from accelerate.state import AcceleratorState, PartialState
+    from accelerate.utils import DistributedType
+    begin = AcceleratorState.__init__
+
+    def begin_sharded(self, *args, fsdp_plugin=None, **kwargs):
+        begin(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
+        if fsdp_plugin is None: return
+        if self._mixed_precision != 'no': fsdp_plugin.set_mixed_precision(self._mixed_precision)
+        self.fsdp_plugin = fsdp_plugin
+        self.distributed_type = PartialState._shared_state['distributed_type'] = DistributedType.FSDP
+
+    AcceleratorState.__init__ = begin_sharded
+
+
+def train_sharded(folder, **settings):
+    "As `train` on packed rows, and it is looked at each step whether weights are shared out at all"
+    from transformers import TrainerCallback
+
+    class Shared(TrainerCallback):
+        def on_step_end(self, args, state, control, model=None, **kwargs):
+            assert all(p.to_local().numel() < p.numel() for name, p in model.named_parameters() if p.shape[0] > 1), 'each process holds all'
+
+    shard_on_cpu()
+    train(folder, packed=True, dropout=0., per_device_train_batch_size=2, per_device_eval_batch_size=2, gradient_accumulation_steps=2, callbacks=[Shared()], **settings)
+
+
+def run_sharded(folder):
+    "A small recipe from its data to its figures"
+    from latent_lab.recipes import RECIPES, changed, run
+    shard_on_cpu()
+    small = {'model.attn_dim': 32, 'model.memory_heads': 1, 'data.source': f'{folder}.jsonl', 'data.steps': 4, 'data.vocabulary': 300, 'data.length': 64, 'data.eval_rows': 8, 'evaluation.num_rows': 8, 'evaluation.alarm': 2}
+    steps = {'training.use_cpu': True, 'training.save_steps': 2, 'training.eval_steps': 2, 'training.logging_steps': 1, 'training.per_device_train_batch_size': 4}
+    figures = run(changed(RECIPES['titans-chat'](), small | steps), folder)
+    Path(f'{folder}.json').write_text(json.dumps(figures))
+
+
 def launch(folder, *options, kind=''):
     "This very script under `accelerate launch`: two processes, each with half of every batch"
     command = [sys.executable, '-m', 'accelerate.commands.launch', *options, f'--main_process_port={free_port()}', __file__, str(folder), kind]
@@ -205,6 +252,49 @@ def test_two_processes_give_the_losses_of_one_while_steps_become_thoughts(tmp_pa
     for a, b in zip(one, two): assert a == pytest.approx(b, rel=1e-4, abs=1e-6)
     pairs = [(log[f'{kind}loss'], log[f'{kind}lm']) for log in two for kind in ('', 'eval_') if f'{kind}loss' in log]
     assert len(pairs) == 10 and all(a == pytest.approx(b, rel=1e-4) for a, b in pairs)
+
+
+def near(one, two, **how):
+    assert len(one) == len(two)
+    for a, b in zip(one, two): assert a == pytest.approx(b, **how)
+
+
+def test_two_processes_that_share_the_weights_give_the_losses_of_one(tmp_path):
+    "And their checkpoints are whole: one process reads them, and two go on from them"
+    import torch
+    from latent_lab.models.titans import TitansForCausalLM
+    assert in_child(train, tmp_path/'one', packed=True, dropout=0., per_device_train_batch_size=2, per_device_eval_batch_size=2, gradient_accumulation_steps=4) == 0
+    two = launch(tmp_path/'two', sharded_on_cpu(tmp_path), kind='sharded')
+    near(json.loads((tmp_path/'one.json').read_text()), two, rel=1e-5, abs=1e-6)
+    assert {'loss', 'lm', 'world', 'ponder', 'gate', 'grad_norm'} <= set(two[0]) and complete(tmp_path/'two') == complete(tmp_path/'one') == [9, 10]
+    x = torch.arange(40)[None] % 20
+    said = [TitansForCausalLM.from_pretrained(tmp_path/name/'checkpoint-10').eval()(x).logits for name in ('one', 'two')]
+    torch.testing.assert_close(*said, rtol=0, atol=1e-4)
+    shutil.rmtree(tmp_path/'two'/'checkpoint-10')
+    near(launch(tmp_path/'two', sharded_on_cpu(tmp_path), kind='sharded on'), two, rel=1e-6)
+
+
+def test_shared_weights_in_half_precision_lose_little(tmp_path):
+    "Layers are computed in bfloat16; what they say of the loss is not rounded to it"
+    import torch
+    assert in_child(train, tmp_path/'one', packed=True, dropout=0., per_device_train_batch_size=2, per_device_eval_batch_size=2, gradient_accumulation_steps=4, save_strategy='no', metric_for_best_model=None) == 0
+    two = launch(tmp_path/'two', sharded_on_cpu(tmp_path), kind='sharded half')
+    near(json.loads((tmp_path/'one.json').read_text()), two, rel=1e-2)
+    assert any(torch.tensor(log['lm']).bfloat16().item() != pytest.approx(log['lm'], rel=1e-6) for log in two if 'lm' in log)
+
+
+def test_a_model_round_a_backbone_shares_its_weights_too(tmp_path):
+    assert in_child(train_thoughts, tmp_path/'one') == 0
+    near(json.loads((tmp_path/'one.json').read_text()), launch(tmp_path/'two', sharded_on_cpu(tmp_path, 'LlamaDecoderLayer'), kind='sharded thoughts'), rel=1e-5, abs=1e-6)
+
+
+def test_a_recipe_runs_to_its_end_on_shared_weights(tmp_path):
+    from latent_lab.hub import load
+    chats = [dict(messages=[dict(role='user', content=f'{n} and {n}?'), dict(role='assistant', content=f'{2*n}, I think.')]) for n in range(200)]
+    (tmp_path/'run.jsonl').write_text('\n'.join(map(json.dumps, chats)))
+    figures = launch(tmp_path/'run', sharded_on_cpu(tmp_path), kind='recipe')
+    assert figures['eval_loss'] > 0 and figures['pondering']['verdict'] and complete(tmp_path/'run'/'checkpoints') == [2, 4]
+    assert load(str(tmp_path/'run')).num_parameters() == figures['parameters']
 
 
 def train_within_small_files(folder, **settings):
@@ -249,6 +339,10 @@ def test_a_file_that_cannot_be_written_to_its_end_is_the_same(tmp_path):
 if __name__ == '__main__':
     folder, kind = Path(sys.argv[1]), sys.argv[2]
     how = dict(packed=True, per_device_eval_batch_size=2) if kind == 'packed' else {}
-    if kind == 'thoughts': train_thoughts(folder, gradient_accumulation_steps=2)
+    sharded = {'sharded': {}, 'sharded on': dict(resume=True), 'sharded half': dict(bf16=True, save_strategy='no', metric_for_best_model=None)}
+    if kind == 'recipe': run_sharded(folder)
+    elif kind in sharded: train_sharded(folder, **sharded[kind])
+    elif kind == 'sharded thoughts': shard_on_cpu(), train_thoughts(folder, gradient_accumulation_steps=2)
+    elif kind == 'thoughts': train_thoughts(folder, gradient_accumulation_steps=2)
     else: train(folder, dropout=0., per_device_train_batch_size=2, gradient_accumulation_steps=2, **how)
     os._exit(0)     # at the interpreter's end Gloo may wait for a thread of its own that waits for the interpreter

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SIDES', 'HUB', 'refuse_misfit', 'quiet_loading', 'as_config', 'BackboneConfig', 'had_from', 'quantization', 'trimmed',
            'load_backbone', 'positions', 'check_room', 'sketch', 'refuse_stranger', 'refuse_lookahead', 'commit_of',
-           'add_lora', 'BackboneModel', 'checkpoint_folder', 'read_weights', 'put_weights', 'forgive_borrowed',
-           'tokenizer_at', 'tokenizer_from', 'SavedBackbones', 'NewlyBorrowed']
+           'add_lora', 'BackboneModel', 'BackboneWords', 'checkpoint_folder', 'read_weights', 'put_weights',
+           'forgive_borrowed', 'tokenizer_at', 'tokenizer_from', 'SavedBackbones', 'NewlyBorrowed']
 
 # %% ../../nbs/api/19_blocks.backbone.ipynb #909a21bc
 import copy
@@ -260,6 +260,39 @@ class BackboneModel(PreTrainedModel):
         trained = {name for name, p in self.named_parameters(remove_duplicate=False) if p.requires_grad}
         return {name for name in self.state_dict() if name.startswith(roots) and name not in trained}
 
+# %% ../../nbs/api/19_blocks.backbone.ipynb #8d33b3ed
+class BackboneWords(BackboneModel):
+    "What backbones read tokens with, and say them with"
+    def get_input_embeddings(self)->nn.Module:
+        "What the first backbone reads tokens with"
+        return self.backbone(next(iter(self.backbones))).get_input_embeddings()
+
+    def set_input_embeddings(self,
+        value:nn.Module, # an embedding
+    ):
+        "Let the first backbone read tokens with another"
+        self.backbone(next(iter(self.backbones))).set_input_embeddings(value)
+
+    def get_output_embeddings(self)->nn.Module:
+        "What the decoder says tokens with"
+        return self.backbone('decoder').get_output_embeddings()
+
+    def set_output_embeddings(self,
+        value:nn.Module, # a linear layer
+    ):
+        "Let the decoder say tokens with another"
+        self.backbone('decoder').set_output_embeddings(value)
+
+    def resize_token_embeddings(self,
+        new_num_tokens:int|None=None, # how many there will be; None: as many as there are
+        **how,                        # what the library's own takes: `pad_to_multiple_of`, `mean_resizing`
+    )->nn.Embedding:                  # what tokens are read with
+        "Make room for new tokens in the only backbone"
+        if len(self.backbones) > 1: raise ValueError(f'{type(self).__name__} reads one vocabulary and says another; resize one of them, as with `model.backbone("decoder").resize_token_embeddings(...)`')
+        side, = self.backbones
+        if self.config.borrows(side): raise ValueError(f'the {side} is borrowed from {str(self.config.side(side, "source"))!r}, and no checkpoint would hold its new tokens; set `train_{side}` to true, or resize it before it is borrowed')
+        return self.backbone(side).resize_token_embeddings(new_num_tokens, **how)
+
 # %% ../../nbs/api/19_blocks.backbone.ipynb #aa324fb8
 HUB = ('cache_dir', 'force_download', 'local_files_only', 'token', 'revision')
 
@@ -329,7 +362,7 @@ def tokenizer_from(
     return words
 
 # %% ../../nbs/api/19_blocks.backbone.ipynb #905cdb49
-class SavedBackbones(BackboneModel):
+class SavedBackbones(BackboneWords):
     "Checkpoints that hold what is trained, and remember where the rest is"
     tokenizer = None    # set by loading, or by you
 

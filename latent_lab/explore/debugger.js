@@ -165,7 +165,7 @@ export function mount(root, Plotly, tell = null) {
   function redraw() {                                            // path and ring, at most once an animation frame
     if (pending) return;
     pending = true;
-    requestAnimationFrame(() => drawn.then(() => {
+    requestAnimationFrame(() => drawn = drawn.then(() => {         // nothing else is drawn meanwhile
       pending = false;
       const line = (points) => ({ x: points.map((p) => p[0]), y: points.map((p) => p[1]) }), last = parts.map.data.length - 1, { places, cells } = branch(), hot = at ? "#D55E00" : "#0072B2";
       const path = at ? line(places) : line([]), text = at ? places.map((_, k) => `<b>${k < places.length - 1 ? k + 1 : "answer"}</b>`) : [];

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from jaxtyping import Float, Int
+from plotly.colors import sample_colorscale
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
@@ -276,11 +277,12 @@ def draw_company(
     projector:Projector,  # the map
 )->list[go.Scatter]:      # thought by thought
     "The thoughts about other questions, as faint dots"
-    drawn = []
-    for i in range(0 if others is None else others.states.shape[1]):
-        there = np.isfinite(others.states[:, i]).all(-1)
-        last, color = i == others.states.shape[1]-1, palette[(0, 2, 3, 4, 6)[i % 5]]
-        drawn.append(scatter(projector.transform(others.states[there, i]), mode='markers', name='answer' if last else f'thought {i+1}', marker=dict(size=6, color=faint if last else color, opacity=.45),
+    drawn, moments = [], 0 if others is None else others.states.shape[1]
+    colors = [palette[i] for i in (0, 2, 3, 4, 6)] if moments <= 6 else sample_colorscale(amounts, np.linspace(0, 1, moments-1).tolist())
+    for i in range(moments):
+        there, last = np.isfinite(others.states[:, i]).all(-1), i == moments-1
+        color = faint if last else colors[i]
+        drawn.append(scatter(projector.transform(others.states[there, i]), mode='markers', name='answer' if last else f'thought {i+1}', marker=dict(size=6, color=color, opacity=.45),
                              text=[html.escape(q) for q, h in zip(others.questions, there) if h], hovertemplate='%{text}<extra>%{fullData.name}</extra>'))
     return drawn
 
@@ -309,7 +311,8 @@ def thought_path(
     projector = projector or thought_map(others, generation)
     texts = [f'{m.name}: {m.text}, {m.chance:.2f}' for m in (*generation.thoughts, *generation.tokens[:1])]
     fig = go.Figure([*draw_company(others, projector), *draw_path(projector.transform(path_states(generation)), texts, generation.question, palette[5])])
-    return style_map(style(fig, title, describe_quality(projector), 460).update_layout(margin_t=100), projector)
+    fig = style(fig, title, describe_quality(projector), 460).update_layout(legend=dict(y=-.16, yanchor='top'))
+    return style_map(fig, projector)
 
 # %% ../../nbs/api/67_explore.thoughts.ipynb #0f4a5107
 def one_hot(
@@ -422,9 +425,9 @@ def probe_heatmap(
     columns, names = table.thought.unique().tolist(), table.quantity.unique().tolist()[::-1]
     part = lambda name: table.pivot(index='quantity', columns='thought', values=name).loc[names, columns].values
     above, right, chance, p = (part(name) for name in ('above', 'accuracy', 'chance', 'p'))
-    sure, look = p <= enough, dict(x=columns, y=[html.escape(name) for name in names], texttemplate='%{text}', xgap=2, ygap=2)
+    sure, many, look = p <= enough, len(columns) > 6, dict(x=columns, y=[html.escape(name) for name in names], texttemplate='%{text}', xgap=2, ygap=2)
     said = dict(customdata=np.stack([right, chance, above, p], -1), hovertemplate='%{y} in %{x}<br>right %{customdata[0]:.1%}, by chance %{customdata[1]:.1%}<br>above by %{customdata[2]:.1%}, p %{customdata[3]:.3f}<extra></extra>')
-    heat = go.Heatmap(z=np.where(sure, above, np.nan), text=np.where(sure, np.char.mod('+%.0f', 100*above), ''), zmin=0, zmax=1, colorscale=amounts, textfont_size=14, colorbar=dict(title=dict(text='above chance by', side='right'), thickness=10, outlinewidth=0, tickformat='.0%'), **look, **said)
-    rest = go.Heatmap(z=np.where(sure, np.nan, 0.), text=np.where(sure, '', 'chance'), textfont=dict(color=ink, size=12), colorscale=[[0, ghost], [1, ghost]], showscale=False, **look, **said)
-    subtitle = 'nothing is above chance' if not sure.any() else f'points of 100 above shuffled truth; where p > {enough:g}, chance'
+    heat = go.Heatmap(z=np.where(sure, above, np.nan), text=np.where(sure, np.char.mod('+%.0f', 100*above), ''), zmin=0, zmax=1, colorscale=amounts, textfont_size=11 if many else 14, colorbar=dict(title=dict(text='above chance by', side='right'), thickness=10, outlinewidth=0, tickformat='.0%'), **look, **said)
+    rest = go.Heatmap(z=np.where(sure, np.nan, 0.), text=np.where(sure, '', '·' if many else 'chance'), textfont=dict(color=ink, size=12), colorscale=[[0, ghost], [1, ghost]], showscale=False, **look, **said)
+    subtitle = 'nothing is above chance' if not sure.any() else f'points above shuffled truth; grey: chance, p > {enough:g}'
     return style(go.Figure([heat, rest]), 'What can be read off which thought', subtitle, 160+40*len(names)).update_xaxes(showgrid=False, side='bottom').update_yaxes(showgrid=False)

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['NONE', 'CHECKS', 'LatentOutput', 'token_positions', 'OwnCache', 'as_texts', 'tokenize', 'TextVerbs',
-           'check_token_ids', 'check_labels', 'StrictLoading', 'Reading', 'Thoughts', 'Architecture', 'share_of_items',
-           'texts_in_order', 'check_cache', 'Receives', 'LatentCausalLM', 'example_batch', 'writes_another',
-           'check_causal', 'check_cached', 'check_padding', 'check_shapes', 'check_gradients', 'check_deterministic',
-           'check_pieces', 'check_recording', 'check_saving', 'check_bfloat16', 'check_memorises', 'run_check',
-           'check_model']
+           'check_token_ids', 'check_labels', 'StrictLoading', 'Reading', 'Thoughts', 'Architecture', 'Words',
+           'share_of_items', 'texts_in_order', 'check_cache', 'Receives', 'LatentCausalLM', 'example_batch',
+           'writes_another', 'check_causal', 'check_cached', 'check_padding', 'check_shapes', 'check_gradients',
+           'check_deterministic', 'check_pieces', 'check_recording', 'check_saving', 'check_bfloat16',
+           'check_memorises', 'check_embeddings', 'check_resizing', 'run_check', 'check_model']
 
 # %% ../../nbs/api/40_models.contract.ipynb #d84c8ea3
 import copy
@@ -210,6 +210,35 @@ class Architecture:
         "Read and think"
         raise NotImplementedError(f'{type(self).__name__} must say how it thinks, in `thoughts`')
 
+# %% ../../nbs/api/40_models.contract.ipynb #dfa086c8
+class Words:
+    "What tokens are read and said with"
+    read_with, said_with = 'embedding', 'head'      # where they stand in the model
+
+    def part(self, place):
+        try: return self.get_submodule(place)
+        except AttributeError as error: raise NotImplementedError(f'{type(self).__name__} must say what tokens are read and said with, in `read_with` and `said_with`; it has no `{place}`') from error
+
+    def get_input_embeddings(self)->nn.Module:
+        "What tokens are read with"
+        return self.part(self.read_with)
+
+    def set_input_embeddings(self,
+        value:nn.Module, # an embedding
+    ):
+        "Read tokens with another"
+        self.set_submodule(self.read_with, value)
+
+    def get_output_embeddings(self)->nn.Module:
+        "What tokens are said with"
+        return self.part(self.said_with)
+
+    def set_output_embeddings(self,
+        value:nn.Module, # a linear layer
+    ):
+        "Say tokens with another"
+        self.set_submodule(self.said_with, value)
+
 # %% ../../nbs/api/40_models.contract.ipynb #ea01d44f
 def share_of_items(
     labels:Int[Tensor, 'b n']|None,       # tokens to predict, unshifted
@@ -267,7 +296,7 @@ class Receives:
         return Reading(input_ids, positions, cache, states, document, whole)
 
 # %% ../../nbs/api/40_models.contract.ipynb #50b1d78a
-class LatentCausalLM(Architecture, Receives, TextVerbs, StrictLoading, OwnCache, PreTrainedModel, GenerationMixin):
+class LatentCausalLM(Architecture, Words, Receives, TextVerbs, StrictLoading, OwnCache, PreTrainedModel, GenerationMixin):
     "A causal language model whose latents can be read; subclasses define `make_cache` and `thoughts`"
     main_input_name = 'input_ids'
     base_model_prefix = ''
@@ -305,7 +334,7 @@ class LatentCausalLM(Architecture, Receives, TextVerbs, StrictLoading, OwnCache,
         if labels is not None: check_labels(labels, input_ids.shape, self.config.vocab_size)
         said = self.thoughts(reading)
         judged = self.judged(said, labels, shift_labels, num_items_in_batch) if learns else {}
-        return LatentOutput(**judged, logits=said.logits[:, -logits_to_keep:], past_key_values=reading.cache, latents=said.latents)
+        return LatentOutput(**judged, logits=said.logits[:, -logits_to_keep:] if logits_to_keep else said.logits, past_key_values=reading.cache, latents=said.latents)
 
 # %% ../../nbs/api/40_models.contract.ipynb #0723455b
 def _double(model): return copy.deepcopy(model).double().eval()
@@ -504,9 +533,53 @@ def check_memorises(model, steps:int=150)->str:
     if not loss.item() < .2: raise AssertionError(f'after {steps} steps the loss on eight sequences is still {loss.item():.2f}')
     return f'loss {loss.item():.2f}'
 
+# %% ../../nbs/api/40_models.contract.ipynb #0771eab8
+def _its_words(model):
+    "What it reads tokens with, and what it says them with"
+    try: words = model.get_input_embeddings(), model.get_output_embeddings()
+    except NotImplementedError as complaint: raise AssertionError(str(complaint)) from complaint
+    for name, part in zip(('input', 'output'), words):
+        if part is None: raise AssertionError(f'`get_{name}_embeddings` gives nothing')
+    return words
+
+def _with_rows(part, rows):
+    "A copy with these rows of its own"
+    part = copy.deepcopy(part)
+    for p in part.parameters(): p.copy_(p[rows])
+    return part
+
+@torch.no_grad()
+def check_embeddings(model)->str:
+    "What it hands out as its embeddings is what it reads tokens with, and says them with (float64)"
+    model = _double(model)
+    batch, (words, head) = example_batch(model), _its_words(model)
+    before, order = model(**batch).logits, torch.randperm(len(head.weight), generator=torch.Generator().manual_seed(0))
+    model.set_output_embeddings(_with_rows(head, order))
+    figure = _close(model(**batch).logits, before[..., order], 1e-9, 'what tokens are said with was shuffled, and the logits were not')
+    model.set_input_embeddings(_with_rows(words, [0]*len(words.weight)))
+    _close(model(**batch).logits, model(**batch | dict(input_ids=batch['input_ids'].flip(1))).logits, 1e-9, 'all tokens are read alike, and yet it tells two texts apart')
+    return figure
+
+# %% ../../nbs/api/40_models.contract.ipynb #10ac0405
+@torch.no_grad()
+def check_resizing(model)->str:
+    "With new tokens it says the same of the old ones, and so it does once saved and loaded (float64)"
+    model = _double(model)
+    batch, v = example_batch(model), len(_its_words(model)[1].weight)
+    before = model(**batch).logits
+    with tempfile.TemporaryDirectory() as folder, quiet_loading():
+        try: model.resize_token_embeddings(v+3, mean_resizing=False)
+        except (NotImplementedError, ValueError) as refusal: raise AssertionError(f'no token can be added: {refusal}') from refusal
+        model.save_pretrained(folder)
+        again = type(model).from_pretrained(folder).to(model.device).double().eval()
+    new = batch | dict(input_ids=torch.full_like(batch['input_ids'], v+2))
+    if (n := again(**new).logits.shape[-1]) != v+3: raise AssertionError(f'with 3 new tokens there are {n} logits, not {v+3}')
+    return max(_close(some(**batch).logits[..., :v], before, 1e-9, 'with new tokens, logits of the old ones are others') for some in (model, again))
+
 # %% ../../nbs/api/40_models.contract.ipynb #3211b839
 CHECKS = dict(shapes=check_shapes, gradients=check_gradients, deterministic=check_deterministic, causal=check_causal, cached=check_cached,
-              padding=check_padding, pieces=check_pieces, recording=check_recording, saving=check_saving, bfloat16=check_bfloat16, memorises=check_memorises)
+              padding=check_padding, pieces=check_pieces, recording=check_recording, saving=check_saving, embeddings=check_embeddings, resizing=check_resizing,
+              bfloat16=check_bfloat16, memorises=check_memorises)
 
 def run_check(
     model:PreTrainedModel, # any causal language model

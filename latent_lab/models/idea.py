@@ -611,6 +611,7 @@ class IdeaModel(FrozenFeatures, IdeaVerbs, IdeaCore):
     "Read, think, say: the forward pass and its loss"
     main_input_name = 'input_ids'
     latent_axes = {'idea_in': ('slot', 'feature'), 'idea': ('slot', 'feature'), 'prefix': ('prefix_token', 'hidden_feature')}
+    exempt = dict(resizing='it reads one vocabulary and says another')
 
     def forward(self,
         input_ids:Int[Tensor, 'b n']|None=None,              # source tokens; or

@@ -66,6 +66,7 @@ class LatentReasoningForCausalLM(LatentCausalLM):
     "Embedding, leaky gated recurrence, and causal attention over its states"
     config_class = LatentReasoningConfig
     latent_axes = {'state': ('token', 'feature'), 'gate': ('token', 'feature'), 'hidden': ('token', 'layer', 'hidden_feature')}
+    read_with = 'encoder.embedding'
 
     def __init__(self,
         config:LatentReasoningConfig, # its shape

@@ -32,7 +32,7 @@ from ..blocks.decoder import check_counts, check_reals, check_tokens
 from ..blocks.halting import Exit, HaltingRule
 from ..blocks.pooling import widen
 from ..blocks.recurrence import StateLayer
-from .contract import LatentCausalLM, LatentOutput, Reading, Thoughts, token_positions
+from .contract import LatentCausalLM, LatentOutput, Reading, Thoughts, as_texts, token_positions
 from ..trace import record
 
 # %% ../../nbs/api/44_models.thought.ipynb #5c93ace6
@@ -126,15 +126,17 @@ class LatentThoughtConfig(BackboneConfig):
         thoughts:int=4,                # before it answers: how many, or, with a rule, the most
         halting:str='fixed',           # what ends them: 'fixed', 'difference', 'kl', 'entropy' or 'mark'
         halting_threshold:float=.05,   # of the rule
+        separator:str='',              # behind each question, if it learnt to expect one
         **kwargs,                      # of `BackboneConfig`: `decoder`, `decoder_source`, `train_decoder`, `lora_rank`, ...
     ):
         for name, value, choices in (('mixing', mixing, MIXING), ('matching', matching, MATCHING), ('halting', halting, HALTING)):
             if value not in choices: raise ValueError(f'`{name}` is {value!r}; it must be one of {", ".join(map(repr, choices))}')
+        if not isinstance(separator, str): raise ValueError(f'`separator` is {separator!r}; it must be a text, such as "\\n", or "" for none')
         if halting == 'mark' and not mark_ids: raise ValueError('`halting="mark"` thinks until it would say the first of `mark_ids`, and there are none')
         self.latent_ratio, self.mixing, self.matching, self.ridge = check_ratio(latent_ratio), mixing, matching, ridge
         self.num_passes, self.latent_weight, self.text_weight, self.distill_weight = check_passes(num_passes), latent_weight, text_weight, distill_weight
         self.mark_ids, self.pause_id = check_tokens('`mark_ids`', [] if mark_ids is None else mark_ids), pause_id
-        self.thoughts, self.halting, self.halting_threshold = thoughts, halting, halting_threshold
+        self.thoughts, self.halting, self.halting_threshold, self.separator = thoughts, halting, halting_threshold, separator
         check_counts(self, 'pause_id', 'thoughts', least=0)
         check_reals(self, 'ridge', 'latent_weight', 'text_weight', 'distill_weight', least=0), check_reals(self, 'halting_threshold', above=0)
         super().__init__(**kwargs)
@@ -460,9 +462,10 @@ class ThoughtModel(ThoughtForward):
 
     @property
     def exempt(self)->dict[str, str]:
-        "With a number of passes, a row read in parallel is not quite what it is in turn"
+        "With a number of passes, a row read in parallel is not quite what it is in turn; and what is borrowed cannot learn new tokens"
         approximate = self.config.num_passes is not None and self.config.latent_ratio > 0
-        return dict(cached=f'{self.config.num_passes} parallel passes approximate the computation in turn; `num_passes=None` is exact') if approximate else {}
+        borrowed = dict(resizing='a borrowed decoder keeps its tokens') if self.config.borrows('decoder') else {}
+        return borrowed | (dict(cached=f'{self.config.num_passes} parallel passes approximate the computation in turn; `num_passes=None` is exact') if approximate else {})
 
     @classmethod
     def from_backbone(cls,
@@ -739,6 +742,13 @@ class ThinksLast(nn.Module):
 # %% ../../nbs/api/44_models.thought.ipynb #25a351c2
 class ThoughtVerbs(Answers):
     "`answer` and `think`"
+    def tokenize(self,
+        texts:str|list[str], # one question or several
+    )->dict[str, Tensor]:    # `input_ids` and `attention_mask`, padded on the left, on the model's device
+        "Questions as this model's tokens, each with the separator that it learnt to expect"
+        end = self.config.separator
+        return super().tokenize([text if not text or text.endswith(end) else text+end for text in as_texts(texts)])
+
     def think(self,
         texts:str|list[str],  # what to think about
         thoughts:int=0,       # after each text

@@ -7,7 +7,7 @@ __all__ = ['UNTOLD', 'MARK', 'PadRows', 'RunningParts', 'loss_table', 'PartsProg
            'weighted_total', 'own_randomness', 'PartsTrainer', 'LoggedTrainer', 'score_once', 'EvaluatedTrainer',
            'segments', 'detach_cache', 'TruncatedTrainer', 'Checkpoint', 'checkpoints', 'last_checkpoint', 'publish',
            'rotate', 'refuse_strangers', 'no_bars', 'CheckpointError', 'SavingTrainer', 'find_checkpoint',
-           'ResumingTrainer', 'refuse_half_weights', 'FiniteTrainer', 'LatentTrainer', 'RecordProbes']
+           'ResumingTrainer', 'refuse_half_weights', 'FiniteTrainer', 'full_sums', 'LatentTrainer', 'RecordProbes']
 
 # %% ../../nbs/api/50_train.trainer.ipynb #95d99579
 import inspect
@@ -18,7 +18,7 @@ import random
 import shutil
 import uuid
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -483,6 +483,13 @@ class FiniteTrainer(ResumingTrainer):
         self.stop_if_bad()
         super()._save_checkpoint(model, trial)
 
+# %% ../../nbs/api/50_train.trainer.ipynb #1dcc0e8c
+def full_sums(
+    policy, # a `MixedPrecisionPolicy`, of what is computed in which precision
+):          # the same, but gradients are added up in float32, and what a model says is left as it is
+    "Half precision for layers, not for sums over processes nor for losses"
+    return replace(policy, reduce_dtype=torch.float32, output_dtype=None)
+
 # %% ../../nbs/api/50_train.trainer.ipynb #5eff66da
 class LatentTrainer(FiniteTrainer):
     "The Trainer for every model of this library"
@@ -493,6 +500,10 @@ class LatentTrainer(FiniteTrainer):
     ):
         super().__init__(model, LatentArguments() if args is None else args, **kwargs)
         refuse_half_weights(self.model)
+
+    def create_accelerator_and_postprocess(self):
+        super().create_accelerator_and_postprocess()
+        if self.accelerator.is_fsdp2 and (policy := self.accelerator.state.fsdp_plugin.mixed_precision_policy): self.accelerator.state.fsdp_plugin.mixed_precision_policy = full_sums(policy)
 
     def _get_train_sampler(self, train_dataset=None):
         data = self.train_dataset if train_dataset is None else train_dataset
@@ -529,6 +540,7 @@ class RecordProbes(TrainerCallback):
         if not place: self.traces[state.global_step] = trace
 
     def on_train_begin(self, args, state, control, model=None, processing_class=None, **kwargs):
+        if any(hasattr(p, 'full_tensor') for p in model.parameters()): raise ValueError('`RecordProbes` watches from one process, and here each holds a share of the weights (FSDP); leave it out, and record the checkpoints')
         old = [p for p in self.store.glob('step-*.zarr') if int(p.stem[5:]) > state.global_step or state.global_step == 0] if self.store else []
         if old and state.global_step == 0 and not args.overwrite: raise ValueError(f'{self.store} holds traces of an earlier run: choose another `store`, or delete them with `overwrite=True`')
         if state.is_world_process_zero:
