@@ -32,7 +32,7 @@ from ..trace import listening, validate_trace
 # %% ../../nbs/api/63_explore.compare.ipynb #cbe6cca4
 def check_pair(
     x:Float[np.ndarray, 'n f'],  # states of one model, a row for each token
-    y:Float[np.ndarray, 'n g'],  # states of the other, of the same tokens
+    y:Float[np.ndarray, 'n other'],  # states of the other, of the same tokens
 )->tuple[np.ndarray, np.ndarray]: # the same, in float64
     "Refuse what cannot be compared, in one line"
     x, y = (check_rows(rows.detach().cpu().double().numpy() if hasattr(rows, 'detach') else np.asarray(rows, 'float64')) for rows in (x, y))
@@ -49,7 +49,7 @@ def centred(
 # %% ../../nbs/api/63_explore.compare.ipynb #5a409057
 def hsic(
     x:Float[np.ndarray, 'n f'], # states around their mean
-    y:Float[np.ndarray, 'n g'], # others of the same tokens, around their mean
+    y:Float[np.ndarray, 'n other'], # others of the same tokens, around their mean
     unbiased:bool=True,         # leave out what each token has in common with itself
 )->float:                       # up to a factor that depends on `n` alone
     "How much two tables of products have in common"
@@ -62,7 +62,7 @@ def hsic(
 # %% ../../nbs/api/63_explore.compare.ipynb #06dbfea8
 def cka(
     x:Float[np.ndarray, 'n f'], # states of one model, a row for each token
-    y:Float[np.ndarray, 'n g'], # states of the other, of the same tokens; as many features as it likes
+    y:Float[np.ndarray, 'n other'], # states of the other, of the same tokens; as many features as it likes
     unbiased:bool=True,         # 0 on average for noise; otherwise the plain form, which is never negative
 )->float:                       # 1 for the same shape, 0 for nothing in common; NaN if one of them never changes
     "Linear centred kernel alignment"
@@ -73,14 +73,14 @@ def cka(
 # %% ../../nbs/api/63_explore.compare.ipynb #82319a7c
 class Alignment(NamedTuple):
     "How to get from one space to another"
-    rotation:Float[np.ndarray, 'w w'] # orthogonal; `w` is the larger of both widths
+    rotation:Float[np.ndarray, 'wider wider'] # orthogonal; `wider` is the larger of both widths
     scale:float                       # of the states after it
     residual:float                    # share of the first model's variance that is left over, 0 to 1; NaN if one of them never changes
     first_mean:Float[np.ndarray, 'f'] # of the first model's states
-    mean:Float[np.ndarray, 'g']       # of the second model's
+    mean:Float[np.ndarray, 'other']       # of the second model's
 
     def carry(self,
-        y:Float[np.ndarray, 'm g'],   # states of the second model
+        y:Float[np.ndarray, 'm other'],   # states of the second model
     )->Float[np.ndarray, 'm f']:      # their places in the space of the first
         "Carry states of the second model into the space of the first"
         if np.ndim(y) != 2 or np.shape(y)[1] != len(self.mean): raise ValueError(f'`y` has shape {np.shape(y)}; states of the second model are (m, {len(self.mean)})')
@@ -89,14 +89,14 @@ class Alignment(NamedTuple):
 def widened(
     rows:Float[np.ndarray, 'm f'], # states
     width:int,                     # features wanted
-)->Float[np.ndarray, 'm w']:
+)->Float[np.ndarray, 'm wider']:
     "States with zeros after their features"
     return np.pad(rows, ((0, 0), (0, width-rows.shape[1])))
 
 # %% ../../nbs/api/63_explore.compare.ipynb #9c2380a1
 def procrustes(
     x:Float[np.ndarray, 'n f'], # states of the first model, a row for each token
-    y:Float[np.ndarray, 'n g'], # states of the second, of the same tokens
+    y:Float[np.ndarray, 'n other'], # states of the second, of the same tokens
 )->Alignment:                   # carries the second into the space of the first
     "Turn one space onto another as well as it goes"
     x, y = check_pair(x, y)
@@ -111,7 +111,7 @@ def procrustes(
 # %% ../../nbs/api/63_explore.compare.ipynb #3802a489
 def residual_by_chance(
     x:Float[np.ndarray, 'n f'], # states of the first model
-    y:Float[np.ndarray, 'n g'], # states of the second
+    y:Float[np.ndarray, 'n other'], # states of the second
     seed:int=0,                 # same seed, same shuffle
 )->float:                       # 0 to 1
     "What would be left over if no token had to do with itself"
