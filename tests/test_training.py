@@ -70,6 +70,14 @@ def thoughts(rows_per_step):
     return model, data, thought_course(data, 'coconut', [2, 2, 3], rows_per_step), pad
 
 
+held = []
+
+def part(trainer):
+    "Processes part in order: without it one may die while its mates still talk to it. The trainer is kept, since with it Gloo would go, which waits for a thread of its own that waits for the interpreter"
+    held.append(trainer)
+    trainer.accelerator.end_training()
+
+
 def train_thoughts(folder, **settings):
     "Eight rows a step: two steps in words, two with a thought, three with two"
     from latent_lab.train.trainer import LatentArguments, LatentTrainer
@@ -80,7 +88,7 @@ def train_thoughts(folder, **settings):
     trainer.pop_callback(PrinterCallback)
     trainer.train()
     if trainer.is_world_process_zero(): Path(f'{folder}.json').write_text(json.dumps(told(trainer.state.log_history)))
-    trainer.accelerator.end_training()
+    part(trainer)
 
 
 def train(folder, resume=None, dropout=0.1, callbacks=(), packed=False, **settings):
@@ -98,7 +106,7 @@ def train(folder, resume=None, dropout=0.1, callbacks=(), packed=False, **settin
         Path(f'{folder}.error').write_text(f'{type(error).__name__}: {error}')
         sys.exit(1)
     if trainer.is_world_process_zero(): Path(f'{folder}.json').write_text(json.dumps(told(trainer.state.log_history)))
-    trainer.accelerator.end_training()                                 # processes part in order: without it one may die while its mates still talk to it
+    part(trainer)
 
 
 def told(log_history):
