@@ -222,7 +222,7 @@ def run_sharded(folder):
     small = {'model.attn_dim': 32, 'model.memory_heads': 1, 'data.source': f'{folder}.jsonl', 'data.steps': 4, 'data.vocabulary': 300, 'data.length': 64, 'data.eval_rows': 8, 'evaluation.num_rows': 8, 'evaluation.alarm': 2}
     steps = {'training.use_cpu': True, 'training.save_steps': 2, 'training.eval_steps': 2, 'training.logging_steps': 1, 'training.per_device_train_batch_size': 4}
     figures = run(changed(RECIPES['titans-chat'](), small | steps), folder)
-    Path(f'{folder}.json').write_text(json.dumps(figures))
+    if os.environ['RANK'] == '0': Path(f'{folder}.json').write_text(json.dumps(figures))
 
 
 def launch(folder, *options, kind=''):
