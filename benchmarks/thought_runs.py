@@ -51,16 +51,20 @@ def clock(options):
     "The same modulo ten, digit by digit, so that nothing is known before the last: the recipe, by each of the methods; one length in the middle is not learnt"
     return by_each('clock', options, dict(data__stage_steps=stages(options.clock_steps, 8)))
 
-def tied(options):
-    "The same by a model that says words by the vectors that it reads them by; and in thoughts without rows that stay behind"
+def tied_clock(options):
+    "Settings of the clock for a model that says words by the vectors that it reads them by"
     from latent_lab.recipes import get_recipe
-    how = dict(data__stage_steps=stages(options.clock_steps, 8), model__decoder=get_recipe('thought-tiny').model['decoder'] | dict(tie_word_embeddings=True))
+    return dict(data__stage_steps=stages(options.clock_steps, 8), model__decoder=get_recipe('thought-tiny').model['decoder'] | dict(tie_word_embeddings=True))
+
+def tied(options):
+    "The same by such a model; and in thoughts without rows that stay behind"
+    how = tied_clock(options)
     return by_each('tied', options, how) | {f'tied/forgetting/seed{seed}': thought('thought-tiny', options, seed, data__replay=0., **how) for seed in seeds(options)}
 
 def tries(options):
     "Which settings matter to that tied model: one changed at a time, twice as fast as it should be learnt, one seed each"
     from latent_lab.recipes import get_recipe
-    how = dict(data__stage_steps=stages(options.clock_steps, 8), model__decoder=get_recipe('thought-tiny').model['decoder'] | dict(tie_word_embeddings=True), training__learning_rate=1e-3)
+    how = tied_clock(options) | dict(training__learning_rate=1e-3)
     changes = {'as it is': {}, 'no replay': dict(data__replay=0.), 'half the replay': dict(data__replay=.25), 'optimizer begins again': dict(data__fresh=True), 'untied': dict(model__decoder=get_recipe('thought-tiny').model['decoder']),
                'half the rate': dict(training__learning_rate=5e-4)}
     return {f'tries/{name.replace(" ", "-")}': thought('thought-tiny', options, **how | change) for name, change in changes.items()}

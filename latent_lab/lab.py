@@ -28,10 +28,10 @@ def thinking_model(
     "A checkpoint as a model that can be looked into"
     model = hub.load(checkpoint)
     if hasattr(model, 'think'): return model
-    from latent_lab.models.thought import LatentThoughtForCausalLM
-    model = LatentThoughtForCausalLM.from_backbone(hub.path(checkpoint))
-    model.name_or_path = model.config.name_or_path = str(checkpoint)
-    return model.eval()
+    from latent_lab.models.thought import LatentThoughtConfig, LatentThoughtForCausalLM
+    thinker = LatentThoughtForCausalLM(LatentThoughtConfig(decoder=model.config, decoder_source=None, train_decoder=True), model)
+    thinker.tokenizer, thinker.name_or_path, thinker.config.name_or_path = model.tokenizer, str(checkpoint), str(checkpoint)
+    return thinker.eval()
 
 # %% ../nbs/api/73_lab.ipynb #b43f1b21
 def families(
