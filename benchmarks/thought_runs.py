@@ -110,12 +110,19 @@ def then(output, name):
     return f'import sys; from pathlib import Path; sys.path.insert(0, {str(Path(__file__).parent)!r}); import thought_runs; thought_runs.answer(Path({str(output/name)!r}))'
 
 
-def compare(output, runs):
-    "The methods of a suite, question by question, all seeds together: right answers beside those in words, with paired intervals, also of lengths that were not learnt"
+def by_source(answers, held_out):
+    "The share of right answers to the questions of each source that a file of held-out questions names"
+    source = {row['question'].strip(): row.get('source', '') for row in map(json.loads, Path(held_out).read_text().splitlines())}
+    told = [(source[question.strip()], right) for question, right in zip(answers['questions'], answers['as trained']['exact'], strict=True)]
+    return {name: dict(questions=len(some), exact=sum(some)/len(some)) for name in sorted({name for name, _ in told}) for some in [[right for one, right in told if one == name]]}
+
+def compare(output, runs, held_out=''):
+    "The methods of a suite, question by question, all seeds together: right answers beside those in words, with paired intervals, also of lengths that were not learnt, and of each source"
     from latent_lab.train.audit import audit_table, compare_scores, mean_score
     answers, file = {name: json.loads((output/name/'answers.json').read_text()) for name in runs if (output/name/'answers.json').exists()}, output/'runs.json'
     found, groups = json.loads(file.read_text()), dict(sums=['sums'], clock=['clock', 'tied'], hops=['hops'], words=['words'])
     for name in found: found[name]['other_lengths'] = {what: sum(told['exact'])/len(told['exact']) for what, told in answers[name].items() if what.endswith('additions')}
+    if held_out: found |= {name: found[name] | dict(sources=by_source(answers[name], held_out)) for name in found if name.startswith('words/')}
     for group, suites in groups.items():
         told = {}
         for name, answer in answers.items():
@@ -153,7 +160,7 @@ def main():
     for name in runs:
         if (options.output/name/'result.json').exists() and not (options.output/name/'answers.json').exists(): answer(options.output/name)
     gather(runs, options.output)
-    compare(options.output, runs)
+    compare(options.output, runs, options.held_out)
 
 
 if __name__ == '__main__': main()

@@ -217,6 +217,7 @@ def train(
     if not resume and not chosen.training.get('overwrite') and any(output.glob('checkpoints/checkpoint-*')):
         raise ValueError(f'{output} holds an earlier run: go on from it with `--resume`, choose another `--output`, or delete it with `--set training.overwrite=true`')
     figures = recipes.run(chosen, output, resume=resume)
+    if int(os.environ.get('RANK', 0)): return      # of several processes, one tells
     typer.echo(f'trained model in {output}')
     show_table([{name: value for name, value in figures.items() if not isinstance(value, dict)}])
     if lines := [value for value in figures.values() if isinstance(value, dict)]: show_table(lines)
