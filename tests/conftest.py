@@ -109,8 +109,8 @@ def held(lab):
 # ---- what a reader does on a page
 
 @contextmanager
-def watched(browser, **how):
-    "A page whose requests, failures and errors are remembered, and must be none but our own server's"
+def watched(browser, known=None, **how):
+    "A page whose requests, failures and errors are remembered, and must be none but our own server's; `known` is in those that a server makes of its own accord"
     from playwright.sync_api import expect
     expect.set_options(timeout=patience)
     context = browser.new_context(viewport=dict(width=1400, height=1000), **how)
@@ -123,7 +123,7 @@ def watched(browser, **how):
     page.asked, page.failed, page.errors = asked, failed, errors
     yield page
     context.close()
-    outside = [url for url in asked if not re.match(r'(http|ws)://127\.0\.0\.1[:/]|blob:|data:|file:', url)]
+    outside = [url for url in asked if not re.match(r'(http|ws)://127\.0\.0\.1[:/]|blob:|data:|file:', url) and not (known and known in url)]
     assert not outside, f'the page asked the network: {outside[:3]}'
 
 
