@@ -1,6 +1,6 @@
 """Makes the documentation site from the notebooks: `python docs/build_site.py` writes _docs, which any web server can serve and which asks for nothing outside itself.
 
-Nothing is run: what a page shows is stored in its notebook. nbdev's processors prepare the pages, smalldocs lays them out from Quarto's own files in nbs, and
+Nothing is run: what a page shows is stored in its notebook. With `--live` the lab's notebooks are, up to their explorers, which then work in the page. nbdev's processors prepare the pages, smalldocs lays them out from Quarto's own files in nbs, and
 what is left is done here: an entry for every public name, live plotly figures and equations from local files, and a last look for links that lead nowhere.
 """
 import ast
@@ -88,26 +88,49 @@ def live_figure(figure):
     data = json.dumps(figure).replace('</', '<\\/')
     return f'<div class="live-figure" style="min-height:{height}px"><script type="application/json">{data}</script></div>'
 
-def show_output(output):
-    "Prefer what a page can show: a live figure, then whatever is not the text of a widget"
+def is_explorer(output):
+    "Is this what an explorer left behind: a still picture of itself?"
+    return ''.join(output.get('data', {}).get('text/html', '')).startswith('<img alt="')
+
+def show_output(output, live=''):
+    "Prefer what a page can show: a live figure, the explorer at `live`, then whatever is not the text of a widget"
     data = output.get('data', {})
     if 'application/vnd.plotly.v1+json' in data: output['data'] = {'text/html': live_figure(data['application/vnd.plotly.v1+json'])}
-    elif 'application/vnd.jupyter.widget-view+json' in data and not any(mime.startswith('image/') for mime in data):
-        output['data'] = {'text/html': '<p class="explorer-note">An explorer with controls: open this notebook in JupyterLab with <code>latent-lab lab</code>.</p>'}
+    elif is_explorer(output):
+        still = f'<iframe class="live-explorer" src="{live}" title="The explorer, without Python" loading="lazy"></iframe>' if live else ''.join(data['text/html'])
+        output['data'] = {'text/html': f'{still}<p class="explorer-note">With a model behind it: open this notebook in JupyterLab, <code>latent-lab lab</code>.</p>'}
 
 def relink(text, config):
     "Links to notebooks become links to their pages; nbdev's absolute links become relative to the site"
     text = text.replace(f"{config.doc_host}{config.doc_baseurl}/", '/').replace('](../CONTRIBUTING.md', '](CONTRIBUTING.md')
     return re.sub(r'(\]\((?!https?:)[^)\s]*?)\b\d+[a-z]?_([^/)\s]*\.ipynb)', r'\1\2', text)
 
-def make_page(path, config, pages):
+def explorer_of(path):
+    "The first explorer of a notebook, which is run up to it; None if it has none"
+    names = {'__name__': '__main__'}
+    for cell in read_nb(path).cells:
+        if cell.cell_type != 'code': continue
+        *before, last = ast.parse(cell.source).body
+        exec(compile(ast.Module(before, []), path.name, 'exec'), names)
+        value = eval(compile(ast.Expression(last.value), path.name, 'eval'), names) if isinstance(last, ast.Expr) else exec(compile(ast.Module([last], []), path.name, 'exec'), names)
+        if hasattr(value, 'snapshot'): return value
+
+def live_explorers(config):
+    "Each lab notebook's explorer as a page of its own, by the name of the notebook's page"
+    found = {page_name(path).stem: explorer_of(path) for path in sorted((config.nbs_path/'lab').glob('*.ipynb'))}
+    return {name: explorer.to_html() for name, explorer in found.items() if explorer is not None}
+
+def make_page(path, config, pages, live=()):
     "One notebook as a page, its links and outputs made fit for the site"
     notebook = read_nb(path)
+    waiting = f'live/{page_name(path).stem}.html' if path.parent.name == 'lab' and page_name(path).stem in live else ''
     show_exports(notebook)
     NBProcessor(path, nb=notebook, procs=shown_as_stored, process=True)
     for cell in notebook.cells:
         if cell.cell_type == 'markdown': cell.source = relink(cell.source, config)
-        for output in cell.get('outputs', []): show_output(output)
+        for output in cell.get('outputs', []):
+            first, waiting = (waiting, '') if is_explorer(output) else ('', waiting)
+            show_output(output, first)
     target = pages/page_name(path.relative_to(config.nbs_path))
     write_nb(notebook, target)
 
@@ -140,7 +163,7 @@ def finish(page, site):
     "Point one page at the local libraries"
     up = os.path.relpath(site, page.parent)
     text = page.read_text().replace(smalldocs.layout.KATEX, f'{up}/site_libs/katex')
-    if 'class="live-figure"' in text:
+    if 'class="live-' in text:
         scripts = ''.join(f'<script src="{up}/site_libs/{name}" defer></script>' for name in ('plotly.min.js', 'figures.js'))
         text = text.replace('</head>', scripts + '</head>', 1)
     page.write_text(text)
@@ -181,19 +204,20 @@ def sidebar(config):
         if isinstance(section, dict) and section['contents'] == 'api/*': section['href'] = 'reference.md'
     return yaml.safe_dump(bar, sort_keys=False)
 
-def gather(config, pages):
+def gather(config, pages, live):
     "Everything that smalldocs reads, in one folder"
     shutil.copytree(config.nbs_path, pages, dirs_exist_ok=True, ignore=shutil.ignore_patterns('*.ipynb', '.*'))
-    for path in nbglob(config.nbs_path, as_path=True): make_page(path, config, pages)
+    for path in nbglob(config.nbs_path, as_path=True): make_page(path, config, pages, live)
     (pages/'reference.md').write_text(relink(reference(config), config))
     (pages/'sidebar.yml').write_text(sidebar(config))
     for name in ('CONTRIBUTING.md', 'CHANGELOG.md'): (pages/name).write_text(relink((config.config_path/name).read_text().replace('](nbs/', ']('), config))
 
-def build(root, site):
-    "Build the site of the project at `root` into the folder `site`"
+def build(root, site, live=False):
+    "Build the site of the project at `root` into the folder `site`; if `live`, with explorers that work in the page"
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(root):
-        pages = Path(scratch).resolve()
-        gather(get_config(path=root), pages)
+        pages, config = Path(scratch).resolve(), get_config(path=root)
+        explorers = live_explorers(config) if live else {}
+        gather(config, pages, explorers)
         built = smalldocs.site.Site(smalldocs.site.load(pages))
         built.build()
         shutil.rmtree(site, ignore_errors=True)
@@ -201,10 +225,12 @@ def build(root, site):
     local_libraries(site)
     for style in site.rglob('*.css'): style.write_text(fonts_elsewhere.sub('', style.read_text()))
     for page in site.rglob('*.html'): finish(page, site)
+    if explorers: (site/'lab'/'live').mkdir()
+    for name, page in explorers.items(): (site/'lab'/'live'/f'{name}.html').write_text(page, encoding='utf-8')
 
 
 if __name__ == '__main__':
     site = here.parent/'_docs'
-    build(here.parent, site)
+    build(here.parent, site, live='--live' in sys.argv[1:])
     if found := list(faults(site)): sys.exit('\n'.join(found))
     print(f"{sum(1 for _ in site.rglob('*.html'))} pages in {site.name}; to read them: python -m http.server --directory {site.name}")

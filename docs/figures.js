@@ -12,3 +12,9 @@ const seen = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "300px" });
 document.querySelectorAll(".live-figure").forEach((box) => seen.observe(box));
+
+// An explorer's frame is as high as what is in it.
+for (const frame of document.querySelectorAll(".live-explorer")) {
+  const fit = () => { frame.style.height = `${frame.contentDocument.documentElement.scrollHeight}px`; };
+  frame.addEventListener("load", () => new ResizeObserver(fit).observe(frame.contentDocument.body));
+}

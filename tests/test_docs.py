@@ -15,7 +15,7 @@ root = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope='module')
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp('docs')/'site'
-    build(root, folder)
+    build(root, folder, live=True)
     return folder
 
 
@@ -85,6 +85,24 @@ def test_figures_are_live(site, address, browser):
     page.locator('.live-figure').first.scroll_into_view_if_needed()
     page.wait_for_selector('.live-figure .main-svg', timeout=20_000)
     assert page.evaluate("document.querySelector('.live-figure').data.length") > 0
+
+
+def test_explorers_work_in_the_page(site, address, browser):
+    "Every lab notebook has its explorer in its page, and a key moves what it shows, without Python"
+    page = browser.new_page(viewport={'width': 1280, 'height': 1000})
+    names = {path.stem for path in (site/'lab'/'live').glob('*.html')}
+    assert names == {path.stem for path in (site/'lab').glob('*.html')}
+    page.goto(f'{address}/lab/trajectories.html')
+    page.locator('.live-explorer').scroll_into_view_if_needed()
+    explorer = page.frame_locator('.live-explorer')
+    explorer.locator('.main-svg').first.wait_for(timeout=20_000)
+    before = explorer.locator('.ll-token.ll-now').get_attribute('data-index')
+    explorer.locator('.ll-token.ll-now').focus()
+    page.keyboard.press('ArrowLeft')
+    page.keyboard.press('Enter')
+    assert explorer.locator('.ll-token.ll-now').get_attribute('data-index') == str(int(before)-1)
+    height = page.evaluate("document.querySelector('.live-explorer').clientHeight")
+    assert height > 700, 'the frame is as high as the explorer'
 
 
 def test_search_finds_a_public_name(address, browser):
