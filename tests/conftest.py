@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,7 @@ def drawn(element):
 EXPLORERS = 'trajectory', 'interpolation', 'pondering', 'debugger'
 
 
+@cache
 def toy_thinker():
     "A model that thinks three times before it answers a sum, with random weights"
     import torch
@@ -187,8 +189,8 @@ def toy_thinker():
     return model
 
 
-def toy_explorer(kind, model=None, **choices):
-    "An explorer of a toy, and what its code is about; `model` stands in for the toy"
+def toy_explorer(kind, /, **choices):
+    "An explorer of a toy, and what its code is about"
     from latent_lab.explore.debugger import ThoughtExplorer
     from latent_lab.explore.interpolate import ToyIdeas, all_toy_texts
     from latent_lab.explore.interpolation import InterpolationExplorer
@@ -200,10 +202,10 @@ def toy_explorer(kind, model=None, **choices):
         names['trace'] = spiral_trace(3, length=40)
         return TrajectoryExplorer(names['trace'], **choices), names
     if kind == 'interpolation':
-        names |= dict(model=model or ToyIdeas(), ideas=all_toy_texts()[::29])
+        names |= dict(model=ToyIdeas(), ideas=all_toy_texts()[::29])
         return InterpolationExplorer(names['model'], ['The tiny mouse sleeps in bed.', 'The huge wolf sleeps far away.'], names['ideas'], **choices), names
     if kind == 'pondering':
-        names['model'] = model or Speller()
+        names['model'] = Speller()
         return PonderExplorer(names['model'], ['the mouse sees an extraordinary house', 'a cat sleeps'], **choices), names
-    names |= dict(model=model or toy_thinker(), questions=[f'{a}+{a+7}=' for a in range(11, 71, 12)])
+    names |= dict(model=toy_thinker(), questions=[f'{a}+{a+7}=' for a in range(11, 71, 12)])
     return ThoughtExplorer(names['model'], names['questions'], **dict(max_new_tokens=5) | choices), names

@@ -57,7 +57,7 @@ function drawRibbon(parts, frame) {
   }));
   parts.letters.replaceChildren(...frame.stops.map((stop) => {
     const letter = element("span", { textContent: stop.letter });
-    Object.assign(letter.style, { left: percent(stop.alpha), color: stop.color });
+    Object.assign(letter.style, { left: percent(stop.alpha), color: `color-mix(in srgb, ${stop.color} 75%, var(--ll-ink))` });
     return letter;
   }));
 }

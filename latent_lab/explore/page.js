@@ -95,7 +95,7 @@ function remembering(root, page, tell = null) {
   let spelled = null, kept = [], steps = [0, 0], past = [], at = 0, resting = null;
 
   const code = () => (spelled ? spell(spelled, page.chosen()) : "");
-  const say = (verb, ...which) => tell({ wish: JSON.stringify([`${Date.now()}-${Math.random()}`, verb, ...which]) });
+  const say = (verb, ...which) => tell({ ...page.place(), wish: JSON.stringify([`${Date.now()}-${Math.random()}`, verb, ...which]) });   // and where the reader is by now
 
   function refresh() {
     const [back, forward] = page.steps?.() ?? (tell ? steps : [past.length - 1 - at, at]);

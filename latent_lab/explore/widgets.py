@@ -327,7 +327,7 @@ page = '''<!doctype html>
 body {{ margin: 0 auto; max-width: 1000px; padding: 24px 16px 48px; background: #fff; color: #24292f; font: 15px/1.6 system-ui, -apple-system, "Segoe UI", sans-serif; }}
 h1 {{ margin: 0 0 4px; font-size: 22px; line-height: 1.3; }} footer {{ margin-top: 32px; font-size: 13px; opacity: .75; }}
 @media (prefers-color-scheme: dark) {{ body {{ background: #14161a; color: #e6e8eb; }}
-  .ll-page {{ --ll-ink: #e6e8eb !important; --ll-quiet: #a5abb3 !important; --ll-line: #3a3f47 !important; --ll-paper: #14161a !important; --ll-raised: #23272e !important; }} }}
+  .ll-page {{ --ll-ink: #e6e8eb !important; --ll-quiet: #a5abb3 !important; --ll-line: #3a3f47 !important; --ll-paper: #14161a !important; --ll-raised: #23272e !important; --ll-thumb: #f08a3e !important; }} }}
 {css}
 </style></head><body>
 <main><h1>{title}</h1><p>{summary}</p><div id="page"></div></main><footer>{about}</footer>
