@@ -3,7 +3,7 @@ import json
 from importlib.resources import files
 
 import pytest
-from conftest import EXPLORERS, add_notebook, errors_of_ours, open_notebook, patience, run_all, toy_explorer, watched
+from conftest import EXPLORERS, add_notebook, errors_of_ours, expect_change, open_notebook, patience, run_all, toy_explorer, watched
 from playwright.sync_api import expect
 
 from latent_lab.explore.forks import Edit
@@ -166,3 +166,33 @@ def test_in_jupyterlab(lab, browser, tmp_path_factory):
                 expect(page.locator('body[data-jp-theme-light="false"]')).to_have_count(1)
             assert not (found := barriers(page, '.ll-explorer')), (theme, found)
         assert not errors_of_ours(page), page.errors
+
+
+def test_linked_in_one_file(tmp_path, browser):
+    "Two explorers of one text in one file: a token that is chosen in one is chosen in the other, and what cannot be linked is left alone"
+    from latent_lab.lab import Lab
+    desk = Lab('titans-tiny', 'Once there was a girl who lived by a river.')
+    file = desk.snapshot(tmp_path/'lab.html')
+    assert file.stat().st_size < 6e6
+    with watched(browser) as page:
+        page.goto(file.as_uri())
+        ponder, path = open_drawn(page, 'pondering'), open_drawn(page, 'trajectory')
+        now = lambda element: element.locator('.ll-token.ll-now').get_attribute('data-index')
+        expect(path.locator('.ll-token.ll-now')).to_have_attribute('data-index', now(ponder))
+        ponder.locator('.ll-token').nth(3).click()
+        expect(path.locator('.ll-token.ll-now')).to_have_attribute('data-index', '3')
+        page.wait_for_timeout(800)                                       # where nobody rests nothing is remembered
+        ring = lambda: path.locator('.ll-plot').evaluate('plot => [plot.data.at(-1).x[0], plot.data.at(-1).y[0]]')
+        before = ring()
+        path.locator('.ll-slider').focus()
+        page.keyboard.press('ArrowRight')
+        expect(ponder.locator('.ll-token.ll-now')).to_have_attribute('data-index', '4')
+        expect_change(ring, before, 'the ring')
+        page.keyboard.press('Control+z')                                 # in the one that has the focus; the other goes along
+        expect(ponder.locator('.ll-token.ll-now')).to_have_attribute('data-index', '3')
+        page.set_viewport_size(dict(width=390, height=900))
+        page.wait_for_timeout(300)
+        assert not (found := too_wide(page)), found
+        assert not (found := barriers(page, 'body')), found
+        assert not page.failed and not page.errors, (page.failed, page.errors)
+        assert all(url.startswith(('file:', 'data:', 'blob:')) for url in page.asked), page.asked

@@ -310,7 +310,9 @@ class Debugger(Forking):
     def table(self)->pd.DataFrame:
         "What the table of the page shows: the steps of the untouched answer, and of the one that is looked at"
         named = [('as it was', self.history.root), *[('now', self.history.now)]*(self.history.at > 0)]
-        return pd.concat([said.table().assign(read=[str(said.edits.get(m.number, '')) if m.kind == 'thought' else '' for m in said.moments]).assign(answer=name) for name, said in named], ignore_index=True)
+        read = lambda said: [str(said.edits.get(m.number, '')) if m.kind == 'thought' else '' for m in said.moments]
+        both = pd.concat([said.table().assign(answer=name, **{'read instead': read(said)}) for name, said in named], ignore_index=True)
+        return both.rename(columns=dict(moment='step', stands_for='word'))[['answer', 'step', 'word', 'chance', 'read instead', 'then']]
 
     def title(self)->str: return f'What it thought about “{self.view.question}”'
 

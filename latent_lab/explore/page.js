@@ -226,9 +226,24 @@ async function plotlyInside() {
   return globalThis.Plotly;
 }
 
-async function openFile(mount, root, frame) {
-  const page = mount(root, await plotlyInside()), memory = page.place && frame.memory && remembering(root, page);
-  if (memory) { memory.code(frame.memory.code); memory.kept(frame.memory.kept); }
-  await page.show(frame);
-  memory?.note();
+// Pages about the same tokens share which of them is selected; at first it is that of the first page.
+function linkTokens(opened) {
+  const about = ({ frame }) => JSON.stringify(frame.positions), at = ({ page }) => page.place?.()?.position;
+  const tellOthers = (one) => {
+    for (const other of opened) if (other !== one && at(one) !== undefined && at(other) !== undefined && about(one) === about(other) && at(one) !== at(other)) other.page.goTo({ ...other.page.place(), position: at(one), thought: Infinity });
+  };
+  for (const one of opened) one.root.addEventListener("ll-moved", () => tellOthers(one));
+  tellOthers(opened[0]);
+}
+
+async function openFile(mounts, shown) {
+  const Plotly = await plotlyInside(), opened = [];
+  for (const [i, { explorer, frame }] of shown.entries()) {
+    const root = document.getElementById(`page${i}`), page = mounts[explorer](root, Plotly), memory = page.place && frame.memory && remembering(root, page);
+    if (memory) { memory.code(frame.memory.code); memory.kept(frame.memory.kept); }
+    await page.show(frame);
+    opened.push({ root, page, frame, memory });
+  }
+  linkTokens(opened);
+  for (const { memory } of opened) memory?.note();
 }

@@ -6,9 +6,10 @@
 __all__ = ['trail', 'held', 'page', 'most_kept', 'most_views', 'TrajectoryView', 'fitting_view', 'first_view', 'Atlas',
            'token_colors', 'expected_texts', 'said_of', 'token_table', 'add_now', 'describe_view', 'frame',
            'plain_figure', 'frame_json', 'NewestRequest', 'LatestWins', 'PlotlyLibrary', 'plotly_library', 'PageState',
-           'page_assets', 'PageElement', 'packed_plotly', 'page_html', 'write_beside', 'still_svg', 'still_html',
-           'Exploration', 'Spelled', 'Seen', 'Keeping', 'Portable', 'example_names', 'make_controls', 'fill_controls',
-           'Views', 'Settled', 'Returning', 'Explorer', 'Wiring', 'TrajectoryExplorer']
+           'page_asset', 'page_assets', 'PageElement', 'packed_plotly', 'pages_html', 'page_html', 'write_beside',
+           'write_page', 'still_svg', 'still_html', 'Exploration', 'Spelled', 'Seen', 'Keeping', 'Portable',
+           'example_names', 'make_controls', 'fill_controls', 'Views', 'Settled', 'Returning', 'Explorer', 'Wiring',
+           'TrajectoryExplorer']
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #f633ade4
 import base64
@@ -298,12 +299,18 @@ class PageState(ipywidgets.Widget):
     steps = traitlets.List([0, 0]).tag(sync=True)   # how many views can be gone back to, and forward
     wish = traitlets.Unicode().tag(sync=True)       # a button of the page, as JSON: a number of its own, what to do, and with which
 
+def page_asset(
+    name:str, # 'page', for what all explorers share, or 'trajectory', say
+    kind:str, # 'js' or 'css'
+)->str:
+    "A file that lies beside the module"
+    return (files('latent_lab.explore')/f'{name}.{kind}').read_text(encoding='utf-8')
+
 def page_assets(
     explorer:str,    # 'trajectory', say
 )->tuple[str, str]: # its script and its style, each behind what all explorers share
-    "The files that lie beside the module"
-    def read(kind): return '\n'.join((files('latent_lab.explore')/f'{name}.{kind}').read_text(encoding='utf-8') for name in ('page', explorer))
-    return read('js'), read('css')
+    "The files of an explorer"
+    return tuple('\n'.join(page_asset(name, kind) for name in ('page', explorer)) for kind in ('js', 'css'))
 
 class PageElement(anywidget.AnyWidget):
     "The page element: picture, time, text, table"
@@ -330,14 +337,28 @@ h1 {{ margin: 0 0 4px; font-size: 22px; line-height: 1.3; }} footer {{ margin-to
   .ll-page {{ --ll-ink: #e6e8eb !important; --ll-quiet: #a5abb3 !important; --ll-line: #3a3f47 !important; --ll-paper: #14161a !important; --ll-raised: #23272e !important; --ll-thumb: #f08a3e !important; }} }}
 {css}
 </style></head><body>
-<main><h1>{title}</h1><p>{summary}</p><div id="page"></div></main><footer>{about}</footer>
+<main><h1>{title}</h1>{sections}</main><footer>{about}</footer>
 <script type="application/gzip" id="plotly">{plotly}</script>
-<script type="application/json" id="frame">{frame}</script>
+<script type="application/json" id="shown">{shown}</script>
 <script type="module">
 {script}
-openFile(mount, document.getElementById("page"), JSON.parse(document.getElementById("frame").textContent));
+openFile({mounts}, JSON.parse(document.getElementById("shown").textContent));
 </script></body></html>
 '''
+
+def pages_html(
+    parts:Sequence[dict], # of one page or more: the `explorer` whose script and style it has, its `title`, its `frame`
+    title:str,            # heading of the whole
+    about:str='',         # a line at its foot
+)->str:
+    "Frames as one page that needs no network; what is about the same tokens shares which is selected"
+    names = list(dict.fromkeys(part['explorer'] for part in parts))
+    heading = lambda part: f'<h2>{html.escape(part["title"])}</h2>' if len(parts) > 1 else ''
+    sections = ''.join(f'{heading(part)}<p>{html.escape(part["frame"]["summary"])}</p><div id="page{i}"></div>' for i, part in enumerate(parts))
+    own = lambda name: re.sub(r'^export (default )?', '', page_asset(name, 'js'), flags=re.M)       # each script keeps its names to itself
+    mounts = ', '.join(f'{name}: (() => {{\n{own(name)}\nreturn mount; }})()' for name in names)
+    return page.format(title=html.escape(title), sections=sections, about=html.escape(about), css='\n'.join(page_asset(name, 'css') for name in ('page', *names)), plotly=packed_plotly(),
+                       shown=frame_json(parts), script=page_asset('page', 'js'), mounts=f'{{ {mounts} }}')
 
 def page_html(
     frame:dict,   # from `frame`
@@ -346,9 +367,7 @@ def page_html(
     explorer:str='trajectory', # whose script and style
 )->str:
     "A frame as one page that needs no network"
-    script, style = page_assets(explorer)
-    return page.format(title=html.escape(title), summary=html.escape(frame['summary']), about=html.escape(about), css=style,
-                       plotly=packed_plotly(), frame=frame_json(frame), script=script)
+    return pages_html([dict(explorer=explorer, title=title, frame=frame)], title, about)
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #eda00196
 def write_beside(
@@ -362,6 +381,15 @@ def write_beside(
     beside.write_text(text, encoding='utf-8')
     os.replace(beside, path)
     return path
+
+
+def write_page(
+    path:str|Path, # the file wanted, ending in .html
+    text:str,      # from `page_html`
+)->Path:
+    "Write a page to a file"
+    if Path(path).suffix.lower() not in ('.html', '.htm'): raise ValueError(f'`path={str(path)!r}` must end in .html')
+    return write_beside(path, text)
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #45f73843
 def still_svg(
@@ -496,17 +524,20 @@ class Portable(Keeping):
 
     def facts(self)->dict: return {'model': self.trace.attrs.get('model'), 'data': self.trace.attrs.get('data')}   # at its foot
 
+    def part(self)->dict:
+        "What is seen here, as a part of a page"
+        return dict(explorer=self.explorer, title=self.title(), frame=self.frame() | self.saved | dict(memory=dict(code=self.spelled(), kept=self.kept_rows())))
+
     def to_html(self)->str:
         "One page with all that is seen here; it needs no network"
         about = ' · '.join(f'{name}: {fact}' for name, fact in (self.facts() | dict(view=self.as_code())).items() if fact)
-        return page_html(self.frame() | self.saved | dict(memory=dict(code=self.spelled(), kept=self.kept_rows())), self.title(), f'{about} · {date.today()}', self.explorer)
+        return pages_html([self.part()], self.title(), f'{about} · {date.today()}')
 
     def snapshot(self,
         path:str|Path, # where to, ending in .html
     )->Path:           # the file
         "Write `to_html` to a file"
-        if Path(path).suffix.lower() not in ('.html', '.htm'): raise ValueError(f'`path={str(path)!r}` must end in .html')
-        return write_beside(path, self.to_html())
+        return write_page(path, self.to_html())
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #d051d686
 def example_names(
