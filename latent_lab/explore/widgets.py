@@ -346,6 +346,7 @@ openFile({mounts}, JSON.parse(document.getElementById("shown").textContent));
 </script></body></html>
 '''
 
+# %% ../../nbs/api/64_explore.widgets.ipynb #6f2bf689
 def pages_html(
     parts:Sequence[dict], # of one page or more: the `explorer` whose script and style it has, its `title`, its `frame`
     title:str,            # heading of the whole
