@@ -1,6 +1,7 @@
 "What every explorer promises, without a browser: one set of names, code that shows the same again, a history, the latest wish wins, and errors that are not lost."
 import dataclasses
 import json
+import re
 import time
 
 import pandas as pd
@@ -10,7 +11,7 @@ from conftest import EXPLORERS, toy_explorer
 
 from latent_lab.explore.forks import Edit
 from latent_lab.explore.project import spiral_trace
-from latent_lab.explore.widgets import Portable, TrajectoryExplorer, frame_json
+from latent_lab.explore.widgets import Portable, TrajectoryExplorer, frame_json, page_asset
 
 each_explorer = pytest.mark.parametrize('kind', EXPLORERS)
 
@@ -77,6 +78,8 @@ def test_what_was_seen_comes_back(kind):
     explorer.page.wish = json.dumps([5, 'return', 9])                    # there is none such: said, not lost
     assert 'IndexError' in explorer.page.error
     with pytest.raises(IndexError): explorer.settle()
+    explorer.page.wish = json.dumps([6, 'return', 0])                    # the next that can be done takes it away
+    assert explorer.settle().page.error == ''
 
 
 @each_explorer
@@ -115,3 +118,11 @@ def test_a_script_can_keep_views_too():
     portable = Portable(spiral_trace(2, length=20), position=3)
     assert portable.keep().equals(portable.keep()) and len(portable.kept()) == 1
     assert '"place": {"position": 3}' in portable.to_html()
+
+
+@pytest.mark.parametrize('style, root', [('trajectory', '.ll-walk'), ('interpolation', '.ll-way'), ('pondering', '.ll-ponder'), ('debugger', '.ll-debugger')])
+def test_no_style_leaks_into_another_explorer(style, root):
+    "Explorers stand on one page, so each rule names whose it is"
+    rules = re.sub(r'/\*.*?\*/', '', page_asset(style, 'css'), flags=re.S)
+    selectors = [s.strip() for group in re.findall(r'([^{}]+)\{', rules) if '@' not in group for s in group.split(',')]
+    assert len(selectors) > 15 and not [s for s in selectors if not re.match(rf'{re.escape(root)}\b', s)]

@@ -23,7 +23,7 @@ function build(root) {
   parts.said.setAttribute("aria-live", "polite");
   parts.table.setAttribute("aria-label", "Table of tokens");
   parts.details = element("details", { className: "ll-details" }, element("summary", { textContent: "As a table" }), parts.table);
-  root.classList.add("ll-page");
+  root.classList.add("ll-page", "ll-walk");
   root.replaceChildren(parts.error, element("div", { className: "ll-picture" }, parts.plot, parts.busy), parts.quality,
     element("div", { className: "ll-time" }, parts.play, parts.slider, parts.count), parts.tokens, parts.said, parts.details);
   return parts;

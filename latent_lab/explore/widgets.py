@@ -332,7 +332,7 @@ page = '''<!doctype html>
 <style>
 :root {{ color-scheme: light dark; }}
 body {{ margin: 0 auto; max-width: 1000px; padding: 24px 16px 48px; background: #fff; color: #24292f; font: 15px/1.6 system-ui, -apple-system, "Segoe UI", sans-serif; }}
-h1 {{ margin: 0 0 4px; font-size: 22px; line-height: 1.3; }} footer {{ margin-top: 32px; font-size: 13px; opacity: .75; }}
+h1 {{ margin: 0 0 4px; font-size: 22px; line-height: 1.3; }} h2 {{ margin: 40px 0 4px; font-size: 18px; }} footer {{ margin-top: 32px; font-size: 13px; opacity: .75; }}
 @media (prefers-color-scheme: dark) {{ body {{ background: #14161a; color: #e6e8eb; }}
   .ll-page {{ --ll-ink: #e6e8eb !important; --ll-quiet: #a5abb3 !important; --ll-line: #3a3f47 !important; --ll-paper: #14161a !important; --ll-raised: #23272e !important; --ll-thumb: #f08a3e !important; }} }}
 {css}
@@ -659,7 +659,7 @@ class Returning(Settled):
 # %% ../../nbs/api/64_explore.widgets.ipynb #8d2ab16d
 class Explorer(Returning):
     "What all explorers with controls share: what was seen, and the buttons of the page"
-    history, rest = Views(), .5     # what was seen; seconds that a view must be looked at to be remembered
+    history, rest, failed = Views(), .5, None   # what was seen; seconds that a view must be looked at to be remembered; what raised the last exception
 
     def follow_page(self):
         "Remember what is shown, and do what the buttons say"
@@ -698,7 +698,8 @@ class Explorer(Returning):
             _, verb, *which = json.loads(change.new)
             if verb == 'return': self.return_to(self.kept_views[which[0]].view)
             elif verb in ('undo', 'redo', 'keep'): getattr(self, verb)()
-        except Exception as error: self.error, self.page.error = error, f'{type(error).__name__}: {error}'
+            if self.failed == self.pressed: self.error, self.page.error = None, ''
+        except Exception as error: self.failed, self.error, self.page.error = self.pressed, error, f'{type(error).__name__}: {error}'
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #e5ba211d
 class Wiring(Explorer):
