@@ -1,6 +1,6 @@
 // What the pages of explorers share. It is put before an explorer's own code, so that each still is one file to the page.
 // A page is `mount(root, Plotly, tell)`: an object with `show(frame)`, `busy(text)`, `error(text)`, `destroy()`. Text from data is only ever set as text, never as HTML.
-// If it also has `place()`, `goTo(place)`, `chosen()` and `caption()`, and calls `announce(root)` whenever the reader has moved, it gets what every page can do: undo, redo, keep, copy as code.
+// If it also has `place()`, `goTo(place)`, `chosen()` and `caption()`, and calls `announce(root)` whenever the reader has moved, it gets what every page can do, if its explorer follows it: undo, redo, keep, copy as code.
 
 function element(tag, properties = {}, ...children) {
   const el = Object.assign(document.createElement(tag), properties);
@@ -204,7 +204,7 @@ function asWidget(mount, follows = () => ({})) {
       el.textContent = `plotly.js could not be loaded: ${error}`;
       throw error;
     });
-    const tell = (changes) => { state.set(changes); state.save_changes(); }, page = mount(el, Plotly, tell), memory = page.place && remembering(el, page, tell);
+    const tell = (changes) => { state.set(changes); state.save_changes(); }, page = mount(el, Plotly, tell), memory = page.place && state.get("code") && remembering(el, page, tell);
     const follow = {
       frame: () => page.show(JSON.parse(state.get("frame"))),
       busy: () => page.busy(state.get("busy")),
