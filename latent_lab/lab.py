@@ -11,6 +11,7 @@ import html
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from datetime import date
 from pathlib import Path
 
 import ipywidgets
@@ -19,7 +20,7 @@ from . import hub
 from .explore.debugger import ThoughtExplorer
 from .explore.interpolation import InterpolationExplorer
 from .explore.pondering import PonderExplorer
-from .explore.widgets import LatestWins, TrajectoryExplorer, still_html
+from .explore.widgets import LatestWins, TrajectoryExplorer, pages_html, still_html, write_page
 
 # %% ../nbs/api/83_lab.ipynb #fd9ee6ff
 def thinking_model(
@@ -102,6 +103,10 @@ class Opened:
         "What is open"
         return f'{self.model.name_or_path}: {self.model.num_parameters():,} weights, {type(self.model).__name__}'
 
+    def to_html(self)->str:
+        "All explorers as one page that needs no network, with one selection between them"
+        return pages_html([explorer.part() | dict(title=title) for title, explorer in self.explorers.items()], f'Inside {self.model.name_or_path}', f'{self.describe()} · {date.today()}')
+
     def as_code(self)->str:
         "The line that opens the same"
         return f'Lab({self.model.name_or_path!r})'
@@ -176,6 +181,16 @@ class Lab(LabPage):
     def as_code(self)->str:
         "The line that opens the same"
         return self.opened.as_code()
+
+    def to_html(self)->str:
+        "All that is open as one page that needs no network, with one selection between its explorers"
+        return self.opened.to_html()
+
+    def snapshot(self,
+        path:str|Path, # where to, ending in .html
+    )->Path:           # the file
+        "Write `to_html` to a file"
+        return write_page(path, self.to_html())
 
     def settle(self, timeout:float=60.)->'Lab':
         "Wait for what is being opened; raise what went wrong, if anything did"

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,47 @@ def drawn(element):
     expect(element.locator('.ll-plot .main-svg').first).to_be_visible(timeout=patience)
     expect_change(lambda: ring(element), None, 'the figure')
     return element
+
+
+# ---- toys that each explorer can look into
+
+EXPLORERS = 'trajectory', 'interpolation', 'pondering', 'debugger'
+
+
+@cache
+def toy_thinker():
+    "A model that thinks three times before it answers a sum, with random weights"
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, PreTrainedTokenizerFast
+
+    from latent_lab.models.thought import LatentThoughtConfig, LatentThoughtForCausalLM
+    letters = Tokenizer(models.WordLevel({c: i for i, c in enumerate(['<s>', '</s>', '?', *'0123456789+='])}, unk_token='?'))
+    letters.pre_tokenizer, letters.decoder = pre_tokenizers.Split('', 'isolated'), decoders.Fuse()
+    torch.manual_seed(0)
+    backbone = LlamaConfig(vocab_size=15, bos_token_id=0, eos_token_id=1, initializer_range=.5, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64)
+    model = LatentThoughtForCausalLM(LatentThoughtConfig(decoder=backbone, decoder_source=None, train_decoder=True, latent_ratio=1., num_passes=3, latent_weight=0., thoughts=3)).eval()
+    model.tokenizer = PreTrainedTokenizerFast(tokenizer_object=letters, bos_token='<s>', eos_token='</s>', unk_token='?')
+    return model
+
+
+def toy_explorer(kind, /, **choices):
+    "An explorer of a toy, and what its code is about"
+    from latent_lab.explore.debugger import ThoughtExplorer
+    from latent_lab.explore.interpolate import ToyIdeas, all_toy_texts
+    from latent_lab.explore.interpolation import InterpolationExplorer
+    from latent_lab.explore.pondering import PonderExplorer, Speller
+    from latent_lab.explore.project import spiral_trace
+    from latent_lab.explore.widgets import TrajectoryExplorer
+    names = dict(TrajectoryExplorer=TrajectoryExplorer, InterpolationExplorer=InterpolationExplorer, PonderExplorer=PonderExplorer, ThoughtExplorer=ThoughtExplorer)
+    if kind == 'trajectory':
+        names['trace'] = spiral_trace(3, length=40)
+        return TrajectoryExplorer(names['trace'], **choices), names
+    if kind == 'interpolation':
+        names |= dict(model=ToyIdeas(), ideas=all_toy_texts()[::29])
+        return InterpolationExplorer(names['model'], ['The tiny mouse sleeps in bed.', 'The huge wolf sleeps far away.'], names['ideas'], **choices), names
+    if kind == 'pondering':
+        names['model'] = Speller()
+        return PonderExplorer(names['model'], ['the mouse sees an extraordinary house', 'a cat sleeps'], **choices), names
+    names |= dict(model=toy_thinker(), questions=[f'{a}+{a+7}=' for a in range(11, 71, 12)])
+    return ThoughtExplorer(names['model'], names['questions'], **dict(max_new_tokens=5) | choices), names

@@ -210,6 +210,17 @@ def foreseen_on(page):
     return told
 
 
+def test_looks_ahead_without_a_click(spelling, browser):
+    "The page asks about the token that is selected when it is drawn; so the others are answered before anybody clicks"
+    with watched(browser) as page:
+        foreseen = foreseen_on(page)
+        open_notebook(page, spelling, 'spelling.ipynb')
+        run_all(page)
+        element = ready(page)
+        expect_change(lambda: page.wait_for_timeout(50) or sum(map(len, foreseen.values())) >= element.locator('.ll-token').count()-1, False, 'what is foreseen')
+        expect(element.locator('.ll-option')).to_have_count(3)
+
+
 def test_lab_notebook(spelling, browser):
     "The lab notebook, on the shipped model: a sentence said twice, a text of one's own, and what one thought less would have said"
     with watched(browser) as page:

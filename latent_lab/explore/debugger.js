@@ -12,9 +12,8 @@ function buildDebugger(root) {
     said: element("p", { className: "ll-said" }), words: element("div", { className: "ll-words" }),
     title: element("h4"), kind: element("select"), amount: element("input", { type: "number", step: "any" }), word: element("input", { type: "text", size: 10 }), question: element("select"),
     fork: button("Think on"), hint: element("p", { className: "ll-hint" }),
-    undo: button("Undo", "Back to the answer that was forked"), redo: button("Redo", "To the latest fork of this answer"),
     history: element("div", { className: "ll-history", role: "listbox" }),
-    map: element("div", { className: "ll-plot ll-map", role: "img" }), quality: element("p", { className: "ll-hint" }),
+    map: element("div", { className: "ll-plot ll-map", role: "figure" }), quality: element("p", { className: "ll-hint" }),
     table: element("div", { className: "ll-scroll", tabIndex: 0, role: "region" }),
     keys: element("p", { className: "ll-hint ll-keys" }),
   };
@@ -33,7 +32,7 @@ function buildDebugger(root) {
     parts.scroller,
     parts.keys,
     element("div", { className: "ll-two" },
-      element("section", {}, parts.title, parts.said, parts.form, parts.hint, parts.words, element("div", { className: "ll-bar" }, heading("Answers so far"), parts.undo, parts.redo), parts.history),
+      element("section", {}, parts.title, parts.said, parts.form, parts.hint, parts.words, heading("Answers so far"), parts.history),
       element("section", {}, heading("Where thoughts lie"), parts.map, parts.quality)), parts.details);
   return parts;
 }
@@ -79,7 +78,7 @@ function drawSteps(parts, frame, at, choose) {
     return cell;
   };
   const row = (name, className, cells) => element("tr", { className }, element("th", { scope: "row", textContent: name }), ...cells);
-  const head = element("tr", {}, element("th"), ...frame.columns.map((step, i) => {
+  const head = element("tr", {}, element("th", { textContent: "step", scope: "col" }), ...frame.columns.map((step, i) => {
     const go = element("button", { type: "button", className: "ll-go", textContent: thoughtNumber(step) ? step : step.slice(6), tabIndex: -1 });
     go.addEventListener("click", () => choose(step));
     return place(step, i, "th", "ll-head", go);
@@ -183,8 +182,6 @@ export function mount(root, Plotly, tell = null) {
     parts.sentence.textContent = branch().sentence;
     drawSteps(parts, frame, at, choose);
     drawHistory(parts.history, frame, at, go);
-    parts.undo.disabled = at === 0;
-    parts.redo.disabled = !frame.branches.some(({ parent }) => parent === at);
     if (parts.details.open) fillTable(parts.table, ...tableOf(frame, at));
     mark();
   }
@@ -197,6 +194,7 @@ export function mount(root, Plotly, tell = null) {
     drawWords(parts.words, frame, at, step);
     dress();
     redraw();
+    announce(root);
     const head = parts.scroller.querySelector(".ll-head.ll-selected");
     if (!head) return;
     const { scrollLeft, clientWidth } = parts.scroller, left = head.offsetLeft - 96;
@@ -274,8 +272,6 @@ export function mount(root, Plotly, tell = null) {
   parts.form.addEventListener("submit", forked);
   parts.form.addEventListener("keydown", (event) => { if (event.key === "Enter" && event.target.tagName === "INPUT") forked(event); });
   parts.kind.addEventListener("change", dress);
-  parts.undo.addEventListener("click", () => go(branch().parent ?? 0));
-  parts.redo.addEventListener("click", () => go(frame.branches.findLastIndex(({ parent }) => parent === at)));
   parts.scroller.addEventListener("click", (event) => { const place = event.target.closest("[data-step]"); if (place && frame) { choose(place.dataset.step); parts.scroller.focus({ preventScroll: true }); } });
   parts.scroller.addEventListener("keydown", (event) => {
     if (!frame || event.altKey || event.ctrlKey || event.metaKey) return;
@@ -309,6 +305,13 @@ export function mount(root, Plotly, tell = null) {
     show,
     select: (to) => { if (frame) choose(to, false); },
     go: (to) => { if (frame) go(to, false); },
+    steps: () => (frame ? [at > 0, frame.branches.some(({ parent }) => parent === at)] : [0, 0]),
+    undo: () => go(branch().parent ?? 0),                        // back to the answer that was forked
+    redo: () => go(frame.branches.findLastIndex(({ parent }) => parent === at)),   // to the latest fork of this one
+    place: () => (frame ? { step, at } : null),
+    goTo(place) { go(place.at); choose(place.step); },
+    chosen: () => (frame ? { step: step === "thought 1" ? null : `'${step}'`, edits: branch().code || null } : {}),
+    caption: () => `${frame.question} → ${branch().answer} · ${branch().label} · ${step}`,
     busy(text) { parts.busy.textContent = text; root.setAttribute("aria-busy", Boolean(text)); },
     error(text) { parts.error.textContent = text; parts.error.hidden = !text; },
     destroy() { clearTimeout(waiting); unwatch(); Plotly.purge(parts.map); },

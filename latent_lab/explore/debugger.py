@@ -16,8 +16,7 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, replace
-from datetime import date
+from dataclasses import dataclass, field, replace
 
 import ipywidgets
 import numpy as np
@@ -30,7 +29,7 @@ from .forks import EDITS, Branch, Compared, Edit, History, as_edit, compare, com
 from .interpolation import plain_error
 from .project import Projector, describe_quality
 from .thoughts import Company, Generation, Moment, ask, company, draw_company, draw_path, layer_names, lens_words, path_states, thought_map, token_list
-from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_assets, page_html, plotly_library, still_html
+from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_assets, plotly_library
 from ..trace import check_thinks
 
 # %% ../../nbs/api/69_explore.debugger.ipynb #8059fcd0
@@ -122,7 +121,7 @@ def branch_frame(
     said = branch.generation
     label = 'as it was' if branch.edit is None else f'thought {branch.number}: {branch.edit}'
     return dict(parent=branch.parent, label=label, number=branch.number, answer=said.answer, steps=said.steps, first=seen.first, kl=seen.kl, sentence='' if i == 0 else seen.sentence, cells=step_cells(said),
-                edits=[[number, edit.kind, edit.amount, edit.text] for number, edit in said.edits.items()], places=projector.transform(path_states(said)).round(4).tolist())
+                edits=[[number, edit.kind, edit.amount, edit.text] for number, edit in said.edits.items()], code=repr(dict(said.edits)) if said.edits else '', places=projector.transform(path_states(said)).round(4).tolist())
 
 # %% ../../nbs/api/69_explore.debugger.ipynb #b5969b50
 WAS, NOW = palette[0], palette[5]   # colours of the answer that was and of the one that is
@@ -294,17 +293,34 @@ class Debugger(Forking):
         shown = self.frame()
         return f'{shown["summary"]} {shown["branches"][shown["at"]]["cells"].get(shown["step"], {}).get("said", "")}'.strip()
 
-    def as_code(self)->str:
-        "The call that shows this view again"
-        view, offered = self.view, self.thinker.questions
-        changed = {name: value for name, value in vars(view).items() if value and value != (offered[0] if name == 'question' else getattr(ThoughtView, name, None))}
-        return f'ThoughtExplorer(model, {", ".join([repr(offered) if len(offered) < 4 else "questions", *(f"{name}={value!r}" for name, value in changed.items())])})'
+    called, explorer, saved = 'ThoughtExplorer', 'debugger', dict(live=False, hint=saved_only)
 
-    def to_html(self)->str:
-        "One page with the steps, the answers and the map; it needs no network"
-        facts = {'model': getattr(self.thinker.model, 'name_or_path', ''), 'view': self.as_code()}
-        about = ' · '.join(f'{name}: {fact}' for name, fact in facts.items() if fact)
-        return page_html(self.frame() | dict(live=False, hint=saved_only), f'What it thought about “{self.view.question}”', f'{about} · {date.today()}', 'debugger')
+    def source(self)->list[str]: return ['model', repr(self.thinker.questions) if len(self.thinker.questions) < 4 else 'questions']
+
+    def chosen(self)->dict[str, str]:
+        "What is not as it would be by itself, as code"
+        usual = dict(question=self.thinker.questions[0], edits={})
+        return {name: repr(value) for name, value in vars(self.view).items() if value != usual.get(name, getattr(ThoughtView, name, None))}
+
+    def caption(self)->str:
+        "The present view in one line"
+        edits = ', '.join(f'thought {number}: {edit}' for number, edit in self.view.edits.items())
+        return f'“{self.view.question}” → “{self.history.now.answer}”{f" · {edits}" if edits else ""} · {self.view.step}'
+
+    def table(self)->pd.DataFrame:
+        "What the table of the page shows: the steps of the untouched answer, and of the one that is looked at"
+        named = [('as it was', self.history.root), *[('now', self.history.now)]*(self.history.at > 0)]
+        read = lambda said: [str(said.edits.get(m.number, '')) if m.kind == 'thought' else '' for m in said.moments]
+        both = pd.concat([said.table().assign(answer=name, **{'read instead': read(said)}) for name, said in named], ignore_index=True)
+        return both.rename(columns=dict(moment='step', stands_for='word'))[['answer', 'step', 'word', 'chance', 'read instead', 'then']]
+
+    def title(self)->str: return f'What it thought about “{self.view.question}”'
+
+    def facts(self)->dict: return dict(model=getattr(self.thinker.model, 'name_or_path', ''))
+
+    def place_of(self, view:ThoughtView)->dict|None:
+        if (view.question, view.asked) != (self.view.question, self.view.asked): return None
+        return next((dict(step=view.step, at=i) for i, branch in enumerate(self.history.branches) if dict(branch.generation.edits) == dict(view.edits)), None)
 
 # %% ../../nbs/api/69_explore.debugger.ipynb #4a79966b
 most_thoughts = 12   # that a slider offers, if no more are configured
@@ -326,9 +342,9 @@ def thought_controls(
     return controls
 
 # %% ../../nbs/api/69_explore.debugger.ipynb #0377dd89
-class ThoughtWiring(Debugger):
+class ThoughtWiring(Debugger, Explorer):
     "From a control to the page; needs `controls`, `page`, and the workers `latest` and `asking`"
-    error, failed, guard = None, None, threading.Lock()   # the last exception, and what raised it; held while another answer is put before the reader
+    here, failed, guard = ('step',), None, threading.Lock()   # what the page changes; what raised the last exception; held while another answer is put before the reader
 
     @property
     def view(self)->ThoughtView: return replace(super().view, step=self.page.step) if 'page' in vars(self) else super().view
@@ -339,6 +355,7 @@ class ThoughtWiring(Debugger):
 
     def typed(self, change=None):
         "Something else is to be thought about: wait for a pause"
+        if self.filler == threading.get_ident(): return
         question = self.controls['question'].value
         if 'offered' in self.controls: self.controls['offered'].value = question if question in self.thinker.questions[:500] else None
         self.page.busy = 'thinking …'
@@ -355,11 +372,22 @@ class ThoughtWiring(Debugger):
         "The page looks at another answer"
         with self.guard:
             if change.new != self.history.at and change.new < len(self.history.branches): self.history = self.history.go(change.new)
+        self.tell()
+
+    def remember(self, change=None): self.tell()    # the history remembers answers; no other need be remembered
 
     def look(self, history:History)->Generation:
         with self.guard: self.history = history
         self.show()
         return history.now
+
+    def return_to(self, view:ThoughtView):
+        "Show a view again: the question is put again if it is another one, and the same edits are made"
+        with self.filling():
+            self.put(replace(view, thoughts=self.thinker.model.config.thoughts if view.thoughts is None else view.thoughts))
+            if 'offered' in self.controls: self.controls['offered'].value = view.question if view.question in self.thinker.questions[:500] else None
+        self.page.busy = 'thinking …'
+        self.latest.submit(self.serve_view, view)
 
 # %% ../../nbs/api/69_explore.debugger.ipynb #4b515e5c
 class ThoughtServing(ThoughtWiring):
@@ -388,14 +416,23 @@ class ThoughtServing(ThoughtWiring):
         self.served = served
         self.look(self.history.go(at).fork(number, Edit(kind, amount, text, seed), self.others))
 
+    def serve_view(self, view:ThoughtView):
+        "A view that was seen before"
+        if (view.question, view.asked) != (self.view.question, self.view.asked): self.begin(view)
+        history = self.history.go(0)
+        for number, edit in view.edits.items(): history = history.fork(number, edit, self.others)
+        self.page.step = view.step
+        self.look(history)
+
     def show(self):
         "Let the page show the history as it is"
         shown = self.frame()
         self.page.at, self.page.step, self.key = shown['at'], shown['step'], shown['key']
         self.page.frame = frame_json(shown)
+        self.tell()
 
 # %% ../../nbs/api/69_explore.debugger.ipynb #81647b01
-class ThoughtExplorer(ThoughtServing, Explorer, ipywidgets.VBox):
+class ThoughtExplorer(ThoughtServing, ipywidgets.VBox):
     "A question, the thoughts about it, and what the answer would be had one of them been another"
     draw_still = staticmethod(still_steps)
 
@@ -420,3 +457,4 @@ class ThoughtExplorer(ThoughtServing, Explorer, ipywidgets.VBox):
         for name, control in self.controls.items(): control.observe(self.choose if name == 'offered' else self.typed, 'value')
         self.page.observe(self.wonder, 'asked')
         self.page.observe(self.turned, 'at')
+        self.follow_page()

@@ -213,6 +213,14 @@ class History:
     @property
     def now(self)->Generation: return self.branches[self.at].generation
 
+    @property
+    def steps(self)->list[int]:
+        "How many answers can be gone back to, and forward"
+        def count(go, history, n=0):
+            while (after := go(history)).at != history.at: history, n = after, n+1
+            return n
+        return [count(History.undo, self), count(History.redo, self)]
+
     def fork(self, number:int, edit:Edit|str, others:Company|None=None)->'History':
         "Change a thought of the answer that is looked at"
         edit = as_edit(edit)

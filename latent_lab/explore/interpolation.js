@@ -57,7 +57,7 @@ function drawRibbon(parts, frame) {
   }));
   parts.letters.replaceChildren(...frame.stops.map((stop) => {
     const letter = element("span", { textContent: stop.letter });
-    Object.assign(letter.style, { left: percent(stop.alpha), color: stop.color });
+    Object.assign(letter.style, { left: percent(stop.alpha), color: `color-mix(in srgb, ${stop.color} 75%, var(--ll-ink))` });
     return letter;
   }));
 }
@@ -188,6 +188,7 @@ export function mount(root, Plotly, tell = null) {
     now = parts.table.querySelector(`tr[data-key="${key}"]`);
     now?.classList.add("ll-now");
     if (now) now.querySelector(".ll-go").tabIndex = 0;
+    announce(root);
   }
 
   function say(changes) { if (tell) tell(changes); }
@@ -337,6 +338,10 @@ export function mount(root, Plotly, tell = null) {
   return {
     show,
     move: (to) => { if (frame && Math.abs(to - alpha) > near) move(to); },
+    place: () => (frame ? { alpha } : null),
+    goTo: (place) => arrive(place.alpha),
+    chosen: () => (frame ? { alpha: alpha === 0.5 ? null : Number.isInteger(alpha) ? alpha.toFixed(1) : `${alpha}` } : {}),
+    caption: () => `α ${numeral(alpha)}: ${parts.sentence.textContent}`,
     busy(text) { parts.busy.textContent = text; root.setAttribute("aria-busy", Boolean(text)); },
     error(text) { parts.error.textContent = text; parts.error.hidden = !text; },
     destroy() { play(false); clearTimeout(asking); unwatch(); Plotly.purge(parts.plot); },

@@ -13,10 +13,10 @@ __all__ = ['stop_colors', 'letters', 'InterpolationView', 'known_ideas', 'Reader
 import html
 import inspect
 import re
+import threading
 import time
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, replace
-from datetime import date
+from dataclasses import dataclass, field, replace
 from typing import Sequence
 
 import ipywidgets
@@ -29,7 +29,7 @@ from plotly.colors import sample_colorscale
 from .figures import clear, faint, ink, palette, scatter, style, style_map
 from .interpolate import KnownIdeas, as_array, check_texts, check_way, even_alphas, lengths, like, open_gaps, say, stretches, through, ways, word_difference, word_origins
 from .project import Projector, describe_quality
-from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_assets, page_html, plotly_library
+from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_assets, plotly_library
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #632648ed
 @dataclass(frozen=True, kw_only=True)
@@ -334,16 +334,26 @@ class Interpolation(Journey):
         row = table.iloc[int(np.abs(table.alpha-self.view.alpha).argmin())]
         return f'{self.frame()["summary"]} Now, at {row.alpha:.2f}: “{row.text}”'
 
-    def as_code(self)->str:
-        "The call that shows this view again"
-        changed = {k: v for k, v in asdict(self.view).items() if k != 'texts' and v != getattr(InterpolationView, k)}
-        return ', '.join([f'InterpolationExplorer(model, {self.view.texts!r}', *(f'{k}={v!r}' for k, v in {**changed, **self.reader.generation}.items())]) + ')'
+    called, explorer = 'InterpolationExplorer', 'interpolation'
 
-    def to_html(self)->str:
-        "One page with the sentence, the slider, the map and the table; it needs no network"
-        about = {'model': getattr(self.reader.model, 'name_or_path', ''), 'view': self.as_code()}
-        title, foot = f'From “{short(self.view.texts[0], 40)}” to “{short(self.view.texts[-1], 40)}”', ' · '.join(f'{k}: {v}' for k, v in about.items() if v)
-        return page_html(self.frame(), title, f'{foot} · {date.today()}', 'interpolation')
+    def source(self)->list[str]: return ['model', repr(self.view.texts), *['ideas']*(self.reader.known is not None)]
+
+    def chosen(self)->dict[str, str]:
+        "What is not as it would be by itself, as code"
+        changed = {name: value for name, value in vars(self.view).items() if name != 'texts' and value != getattr(InterpolationView, name)}
+        return {name: repr(value) for name, value in {**changed, **self.reader.generation}.items()}
+
+    def caption(self)->str:
+        "The present view in one line"
+        table, view = self.passage.table, self.view
+        said = f'“{short(table.text[int(np.abs(table.alpha-view.alpha).argmin())], 60)}”' if len(table) else '…'
+        return f'α {view.alpha:.2f}: {said} · from “{short(view.texts[0], 30)}” to “{short(view.texts[-1], 30)}”, {ways[view.kind]}{"" if view.through_middle else ", past the middle"}'
+
+    def title(self)->str: return f'From “{short(self.view.texts[0], 40)}” to “{short(self.view.texts[-1], 40)}”'
+
+    def facts(self)->dict: return dict(model=getattr(self.reader.model, 'name_or_path', ''))
+
+    def place_of(self, view:InterpolationView)->dict|None: return dict(alpha=view.alpha) if view.way == self.view.way else None
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #19a2d0fd
 def text_box(
@@ -380,9 +390,9 @@ def plain_error(
     return said.replace(', or cut it with `truncate=True`', '')
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #8aaae02f
-class WayWiring(Interpolation):
+class WayWiring(Interpolation, Explorer):
     "From a control to what is wanted; needs `boxes`, `controls`, `page` and `latest`"
-    error, sharpening, patience = None, False, 1.   # the last exception; is every change wanted?; seconds a reader waits for a whole ribbon
+    here, sharpening, patience = ('alpha',), False, 1.   # what the page changes; is every change wanted?; seconds a reader waits for a whole ribbon
 
     @property
     def view(self)->InterpolationView: return replace(self.passage.view, alpha=self.page.alpha) if 'page' in vars(self) else self.passage.view
@@ -394,11 +404,13 @@ class WayWiring(Interpolation):
 
     def ask(self, change=None):
         "Something is wanted"
+        if self.filler == threading.get_ident(): return
         self.page.busy = 'reading …'
         self.latest.submit()
 
     def typed(self, change=None):
         "A text was changed: wait for a pause, even after the first letter"
+        if self.filler == threading.get_ident(): return
         self.latest.last = time.monotonic()
         self.ask()
 
@@ -409,6 +421,7 @@ class WayServing(WayWiring):
         "Let the page show a passage"
         self.passage = passage
         self.page.frame = frame_json(self.frame())
+        self.remember()
 
     def serve(self):
         "Read what is wanted and not there, in the worker; an error goes to the page"
@@ -461,19 +474,22 @@ class WayButtons(WayWorker):
         self.sharpening = True
         self.ask()
 
-    def on_more(self, button=None):
-        "One more box; it says something known, or leads back to the start"
-        box = text_box(len(self.boxes), self.draw(1)[0] if 'random' in self.controls else self.boxes[0].value)
-        box.observe(self.typed, 'value')
-        self.set_boxes([*self.boxes, box])
+    def on_more(self, button=None): self.set_texts([*(box.value for box in self.boxes), self.draw(1)[0] if 'random' in self.controls else self.boxes[0].value])   # known, or back to the start
+    def on_fewer(self, button=None): self.set_texts([box.value for box in self.boxes[:-1]])
 
-    def on_fewer(self, button=None): self.set_boxes(self.boxes[:-1])
-
-    def set_boxes(self, boxes:list):
-        "Show these boxes, and read what they say"
-        self.boxes = self.row.children = tuple(boxes)
-        self.controls['more'].disabled, self.controls['fewer'].disabled = len(boxes) == len(letters), len(boxes) == 2
+    def set_texts(self, texts:Sequence[str]):
+        "A box for each of these texts, and read them"
+        new = [text_box(i, texts[i]) for i in range(len(self.boxes), len(texts))]
+        for box in new: box.observe(self.typed, 'value')
+        self.boxes = self.row.children = (*self.boxes, *new)[:len(texts)]
+        for box, text in zip(self.boxes, texts): box.value = text
+        self.controls['more'].disabled, self.controls['fewer'].disabled = len(texts) == len(letters), len(texts) == 2
         self.ask()
+
+    def put(self, view:InterpolationView):
+        "Let boxes and controls say what a view says"
+        self.set_texts(view.texts)
+        super().put(view)
 
     def connect(self):
         "Listen to every control, and to the page"
@@ -486,7 +502,7 @@ class WayButtons(WayWorker):
         self.page.observe(lambda change: self.ask() if change.new else None, 'pushed')
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #3b657973
-class InterpolationExplorer(WayButtons, Explorer, ipywidgets.VBox):
+class InterpolationExplorer(WayButtons, ipywidgets.VBox):
     "Two texts, a slider between them, and what a model says on the way"
     def __init__(self,
         model,                                 # has `encode` and `decode`
@@ -507,4 +523,6 @@ class InterpolationExplorer(WayButtons, Explorer, ipywidgets.VBox):
         ipywidgets.VBox.__init__(self, [texts, choices, WayElement(state=self.page, library=plotly_library())], layout=ipywidgets.Layout(overflow='visible'))
         self.add_class('ll-explorer')
         self.connect()
+        self.follow_page()
+
 

@@ -1,5 +1,6 @@
 // What the pages of explorers share. It is put before an explorer's own code, so that each still is one file to the page.
 // A page is `mount(root, Plotly, tell)`: an object with `show(frame)`, `busy(text)`, `error(text)`, `destroy()`. Text from data is only ever set as text, never as HTML.
+// If it also has `place()`, `goTo(place)`, `chosen()` and `caption()`, and calls `announce(root)` whenever the reader has moved, it gets what every page can do, if its explorer follows it: undo, redo, keep, copy as code.
 
 function element(tag, properties = {}, ...children) {
   const el = Object.assign(document.createElement(tag), properties);
@@ -41,6 +42,135 @@ function otherLine(tokens, from, step) {
   return best;
 }
 
+const announce = (root) => root.dispatchEvent(new CustomEvent("ll-moved"));
+
+// The call that shows a view again: what the kernel wrote, with what was chosen on the page since in its place; what is null is as it would be by itself.
+function spell({ call, chosen, order }, here) {
+  const all = { ...chosen, ...here };
+  return `${[call, ...order.filter((name) => all[name] != null).map((name) => `${name}=${all[name]}`)].join(", ")})`;
+}
+
+// Where the clipboard is closed the text is selected, so that the reader can copy it.
+async function copyText(text, place) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return "copied";
+  } catch {
+    getSelection().selectAllChildren(place);
+    return "selected; press Ctrl+C";
+  }
+}
+
+const typing = (target) => target.isContentEditable || target.tagName === "TEXTAREA" || (target.tagName === "INPUT" && !["range", "checkbox", "radio", "button"].includes(target.type));
+
+function buildMemory(root) {
+  const button = (textContent, title, keys) => element("button", { type: "button", className: "ll-do", textContent, title: `${title}${keys ? ` (${keys})` : ""}` });
+  const parts = {
+    undo: button("Undo", "Back to what was seen before", "Ctrl+Z"), redo: button("Redo", "Forward again", "Ctrl+Shift+Z"), keep: button("Keep", "Put this view by, to come back to it"),
+    copy: button("Copy as code", "The call that shows this view again"), done: element("span", { className: "ll-done-what", role: "status" }),
+    code: element("code", { className: "ll-code" }), kept: element("div", { className: "ll-kept" }),
+  };
+  parts.spelled = element("details", { className: "ll-details ll-as-code" }, element("summary", { textContent: "As code" }), parts.code);
+  const bar = element("div", { className: "ll-memory", role: "group" }, parts.done, parts.undo, parts.redo, parts.keep, parts.copy);
+  bar.setAttribute("aria-label", "This view");
+  root.prepend(bar);
+  root.append(parts.kept, parts.spelled);
+  return parts;
+}
+
+function drawKept(place, rows, back) {
+  place.hidden = !rows.length;
+  const cells = rows.map(({ caption, code, known }, i) => {
+    const go = known ? element("button", { type: "button", className: "ll-return", textContent: caption, dir: "auto" }) : caption;
+    if (known) go.addEventListener("click", () => back(i));
+    return element("tr", {}, element("td", {}, go), element("td", {}, element("code", { textContent: code })));
+  });
+  const head = element("tr", {}, ...["Kept view", "As code"].map((textContent) => element("th", { textContent, scope: "col" })));
+  place.replaceChildren(element("table", {}, element("thead", {}, head), element("tbody", {}, ...cells)));
+}
+
+// Undo, redo, keep and copy. With a kernel the kernel remembers, because it knows of other texts and examples; a file remembers where on it the reader was. A page with a history of its own has `steps()`, `undo()` and `redo()`.
+function remembering(root, page, tell = null) {
+  const parts = buildMemory(root), same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+  let spelled = null, kept = [], steps = [0, 0], past = [], at = 0, resting = null;
+
+  const code = () => (spelled ? spell(spelled, page.chosen()) : "");
+  const say = (verb, ...which) => tell({ ...page.place(), wish: JSON.stringify([`${Date.now()}-${Math.random()}`, verb, ...which]) });   // and where the reader is by now
+
+  function refresh() {
+    const [back, forward] = page.steps?.() ?? (tell ? steps : [past.length - 1 - at, at]);
+    parts.undo.setAttribute("aria-disabled", !(back > 0));
+    parts.redo.setAttribute("aria-disabled", !(forward > 0));
+    parts.code.textContent = code();
+  }
+
+  function note() {                                              // in a file: where the reader rests is remembered
+    clearTimeout(resting);
+    const place = page.place();
+    if (!place || same(place, past[at])) return;
+    past = [place, ...past.slice(at)].slice(0, 100);
+    at = 0;
+    refresh();
+  }
+
+  function go(to) {
+    note();
+    if (!(to in past)) return;
+    at = to;
+    page.goTo(past[at]);
+    refresh();
+  }
+
+  const undo = () => (page.undo ? page.undo() : tell ? say("undo") : (note(), go(at + 1)));
+  const redo = () => (page.redo ? page.redo() : tell ? say("redo") : (note(), go(at - 1)));
+
+  function keep() {
+    if (tell) return say("keep");
+    const place = page.place();
+    if (!kept.some((row) => same(row.place, place))) showKept([...kept, { caption: page.caption(), code: code(), place }]);
+  }
+
+  function showKept(rows) {
+    kept = rows;
+    drawKept(parts.kept, kept.map((row) => ({ ...row, known: Boolean(tell || row.place) })), (i) => (tell ? say("return", i) : (note(), page.goTo(kept[i].place))));
+  }
+
+  function onMoved() {
+    refresh();
+    clearTimeout(resting);
+    if (!tell) resting = setTimeout(note, 400);
+  }
+
+  function onKey(event) {
+    const key = event.key.toLowerCase(), ours = (root.closest(".ll-explorer") ?? root).contains(event.target);
+    if (!ours || !(event.ctrlKey || event.metaKey) || event.altKey || !["z", "y"].includes(key) || typing(event.target)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (key === "y" || event.shiftKey) redo();
+    else undo();
+  }
+
+  async function copy() {
+    parts.spelled.open = true;                                   // so that there is something to select
+    parts.done.textContent = await copyText(code(), parts.code);
+    setTimeout(() => { parts.done.textContent = ""; }, 4000);
+  }
+
+  for (const [name, act] of Object.entries({ undo, redo, keep, copy })) parts[name].addEventListener("click", () => { if (parts[name].getAttribute("aria-disabled") !== "true") act(); });
+  root.addEventListener("ll-moved", onMoved);
+  document.addEventListener("keydown", onKey, true);
+  showKept([]);
+  refresh();
+
+  return {
+    code(next) { spelled = next; refresh(); },
+    kept: showKept,
+    steps(next) { steps = next; refresh(); },
+    note,
+    destroy() { clearTimeout(resting); document.removeEventListener("keydown", onKey, true); root.removeEventListener("ll-moved", onMoved); },
+  };
+}
+
 function fillTable(place, columns, rows) {
   const row = (cells, tag) => element("tr", {}, ...cells.map((cell) => element(tag, { textContent: cell })));
   place.replaceChildren(element("table", {}, element("thead", {}, row(columns, "th")), element("tbody", {}, ...rows.map((cells) => row(cells, "td")))));
@@ -74,15 +204,46 @@ function asWidget(mount, follows = () => ({})) {
       el.textContent = `plotly.js could not be loaded: ${error}`;
       throw error;
     });
-    const page = mount(el, Plotly, (changes) => { state.set(changes); state.save_changes(); });
+    const tell = (changes) => { state.set(changes); state.save_changes(); }, page = mount(el, Plotly, tell), memory = page.place && state.get("code") && remembering(el, page, tell);
     const follow = {
       frame: () => page.show(JSON.parse(state.get("frame"))),
       busy: () => page.busy(state.get("busy")),
       error: () => page.error(state.get("error")),
       ...follows(page, state),
     };
+    if (memory) Object.assign(follow, { code: () => memory.code(JSON.parse(state.get("code"))), kept: () => memory.kept(JSON.parse(state.get("kept"))), steps: () => memory.steps(state.get("steps")) });
     for (const [name, act] of Object.entries(follow)) { state.on(`change:${name}`, act); act(); }
-    return () => { for (const [name, act] of Object.entries(follow)) state.off(`change:${name}`, act); page.destroy(); };
+    return () => { for (const [name, act] of Object.entries(follow)) state.off(`change:${name}`, act); memory?.destroy(); page.destroy(); };
   }
   return { render };
+}
+
+// A page in a file: plotly.js is packed beside it, and there is no kernel.
+async function plotlyInside() {
+  const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (letter) => letter.charCodeAt(0));
+  const source = await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  (0, eval)(source);
+  return globalThis.Plotly;
+}
+
+// Pages about the same tokens share which of them is selected; at first it is that of the first page.
+function linkTokens(opened) {
+  const about = ({ frame }) => JSON.stringify(frame.positions), at = ({ page }) => page.place?.()?.position;
+  const tellOthers = (one) => {
+    for (const other of opened) if (other !== one && at(one) !== undefined && at(other) !== undefined && about(one) === about(other) && at(one) !== at(other)) other.page.goTo({ ...other.page.place(), position: at(one), thought: Infinity });
+  };
+  for (const one of opened) one.root.addEventListener("ll-moved", () => tellOthers(one));
+  tellOthers(opened[0]);
+}
+
+async function openFile(mounts, shown) {
+  const Plotly = await plotlyInside(), opened = [];
+  for (const [i, { explorer, frame }] of shown.entries()) {
+    const root = document.getElementById(`page${i}`), page = mounts[explorer](root, Plotly), memory = page.place && frame.memory && remembering(root, page);
+    if (memory) { memory.code(frame.memory.code); memory.kept(frame.memory.kept); }
+    await page.show(frame);
+    opened.push({ root, page, frame, memory });
+  }
+  linkTokens(opened);
+  for (const { memory } of opened) memory?.note();
 }

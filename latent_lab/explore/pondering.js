@@ -17,7 +17,7 @@ function buildPonder(root) {
     column: element("div", { className: "ll-column" }), cell: element("div", { className: "ll-cell" }),
     why: element("p", { className: "ll-why" }), reasons: element("div", { className: "ll-reasons" }),
     whatIf: element("div", { className: "ll-whatif" }),
-    map: element("div", { className: "ll-map", role: "img" }), quality: element("p", { className: "ll-hint" }),
+    map: element("div", { className: "ll-map", role: "figure" }), quality: element("p", { className: "ll-hint" }),
     verdict: element("p", { className: "ll-verdict" }), evidence: element("div", { className: "ll-evidence" }),
     table: element("div", { className: "ll-scroll", tabIndex: 0, role: "region" }),
   };
@@ -51,8 +51,8 @@ const numberOf = (x, digits = 3) => (x === null || x === undefined ? "" : x.toFi
 const thoughts = (n) => `${n} thought${n === 1 ? "" : "s"}`;
 
 function inkOn(color) {                                          // black or white, whichever is read more easily
-  const [r, g, b] = color.match(/\d+(\.\d+)?/g).map(Number);
-  return 0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#000" : "#fff";
+  const [r, g, b] = color.match(/\d+(\.\d+)?/g).map((part) => (part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000" : "#fff";   // where both have the same contrast
 }
 
 function drawText(parts, frame) {
@@ -226,6 +226,7 @@ export function mount(root, Plotly, tell = null) {
     follow();
     redraw();
     ask();
+    announce(root);
   }
 
   // Asked at once, or when the reader rests who walks on and on; and again if nothing is heard: what a page says in its first moments may be lost on its way to the kernel.
@@ -294,7 +295,7 @@ export function mount(root, Plotly, tell = null) {
   }
 
   parts.layer.addEventListener("change", () => selectLayer(+parts.layer.value));
-  parts.color.addEventListener("change", () => { color = parts.color.value; dress(); tell?.({ color }); });
+  parts.color.addEventListener("change", () => { color = parts.color.value; dress(); tell?.({ color }); announce(root); });
   parts.tokens.addEventListener("click", (event) => { if (event.target.dataset.index) { move(+event.target.dataset.index); now.focus({ preventScroll: true }); } });
   parts.tokens.addEventListener("keydown", (event) => {
     if (!(event.key in walks) || empty() || event.altKey || event.ctrlKey || event.metaKey) return;
@@ -336,6 +337,16 @@ export function mount(root, Plotly, tell = null) {
   return {
     show,
     select: (position, k) => move(position, k, false),
+    place: () => (frame ? { position: at, thought, layer: layerNumber, color } : null),
+    goTo(place) {
+      selectLayer(place.layer);
+      color = place.color;
+      dress();
+      move(place.position, place.thought);
+      announce(root);
+    },
+    chosen: () => (frame ? { position: at, thought, layer: layerNumber || null, color: color === "thoughts" ? null : `'${color}'` } : {}),
+    caption: () => parts.said.textContent,
     layer: (to) => selectLayer(to, false),
     color: (to) => { if (frame && to !== color) { color = to; dress(); } },
     answer([key, where, answer]) {

@@ -11,7 +11,7 @@ __all__ = ['made_config', 'DRIVES', 'COLORS', 'shades', 'FACTS_CALLED', 'most_to
            'told_to_stop', 'next_chances', 'Otherwise', 'another_thought', 'each_otherwise', 'PrefixCaches',
            'PonderView', 'fitting', 'shade_of', 'text_shades', 'table_rows', 'layer_frame', 'PonderAtlas',
            'verdict_rows', 'describe_pondering', 'ponder_frame', 'still_ponder', 'PonderState', 'PonderElement',
-           'longest', 'PonderExploration', 'Ponder', 'ponder_controls', 'PonderWiring', 'PonderServing',
+           'longest', 'PonderExploration', 'Asking', 'Ponder', 'ponder_controls', 'PonderWiring', 'PonderServing',
            'PonderAnswering', 'PonderExplorer']
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #5811b7eb
@@ -22,8 +22,7 @@ import threading
 import time
 import zlib
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
-from datetime import date
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import NamedTuple, Sequence
 
@@ -39,9 +38,9 @@ from plotly.subplots import make_subplots
 
 from .. import __version__
 from .figures import amounts, empty_figure, faint, format_value, ink, palette, scatter, style, style_map, token_texts
-from .interpolation import plain_error
+from .interpolation import plain_error, short
 from .project import Projector, describe_quality
-from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_assets, page_html, plotly_library, still_html
+from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_assets, plotly_library
 from ..pondering import PonderVerdict, is_pondering_meaningful
 from ..trace import listening, text_ids
 
@@ -531,6 +530,7 @@ class PonderView:
     position:int=0          # which of the example's recorded tokens, counted from 0
     thought:int=0           # which of that token's thoughts, counted from 0
     color:str='thoughts'    # what the text is coloured by: one of `COLORS`
+    texts:str|None=None     # what the model thinks about, if there is one
 
 def fitting(
     view:PonderView,  # what is wanted
@@ -693,7 +693,7 @@ class PonderExploration(Portable):
         texts:str|Sequence[str]|None=None, # what the model thinks about; of several, the first
         **choices,                         # fields of `PonderView`
     ):
-        if unknown := set(choices)-set(PonderView.__dataclass_fields__): raise ValueError(f'`{min(unknown)}` cannot be chosen; there are {", ".join(PonderView.__dataclass_fields__)}')
+        if unknown := set(choices)-set(PonderView.__dataclass_fields__): raise ValueError(f'`{min(unknown)}` cannot be chosen; there are {", ".join(list(PonderView.__dataclass_fields__)[:-1])}')
         self.texts_offered = [texts] if isinstance(texts, str) else list(texts or [])
         super().__init__(source, self.texts_offered[0] if self.texts_offered else None, **choices)
 
@@ -723,8 +723,8 @@ class PonderExploration(Portable):
         return draw_pondering(self.trace, pondering(self.trace, self.view.example, self.view.layer))
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #a511349e
-class Ponder(PonderExploration):
-    "An exploration that can be asked, told and taken away"
+class Asking(PonderExploration):
+    "An exploration that can be asked"
     def ask_about(self,
         position:int|None=None, # one of the example's recorded tokens, from 0; by default the present one
         layer:int|None=None,    # one of the layers that think
@@ -749,23 +749,39 @@ class Ponder(PonderExploration):
         found = each_otherwise(self.model, ids, p.steps, by, view.layer, self.trace.sizes.get('reasoning_layer', 1), prefixes=self.prefixes if by < 2 else None)
         return pd.DataFrame(dict(token=p.texts, thoughts=p.steps)).join(found)
 
+# %% ../../nbs/api/66_explore.pondering.ipynb #fcb0767b
+class Ponder(Asking):
+    "An exploration of thoughts, whole"
     def describe(self)->str:
         "The picture, the present token and why it stopped, in words"
         shown = self.frame()
         why = shown['layers'][shown['layer']]['why']
         return super().describe() + (f' {why[shown["position"]]} {shown["layers"][shown["layer"]]["meaning"]["sentence"]}' if why else '')
 
-    def as_code(self)->str:
-        "The call that shows this view again"
-        changed = {k: v for k, v in asdict(self.view).items() if v != getattr(PonderView, k)}
-        source = ['trace'] if self.model is None else ['model', repr(self.texts)]
-        return f'PonderExplorer({", ".join([*source, *(f"{k}={v!r}" for k, v in changed.items())])})'
+    called, explorer, saved = 'PonderExplorer', 'pondering', dict(live=False, hint=saved_only)
 
-    def to_html(self)->str:
-        "One page with the text, the pictures and the reasons; it needs no network"
-        facts = {'model': self.trace.attrs.get('model'), 'data': self.trace.attrs.get('data'), 'view': self.as_code()}
-        about = ' · '.join(f'{k}: {v}' for k, v in facts.items() if v)
-        return page_html(self.frame() | dict(live=False, hint=saved_only), 'What was thought about, and for how long', f'{about} · {date.today()}', 'pondering')
+    def chosen(self)->dict[str, str]:
+        "What is not as it would be by itself, as code; the selected thought always"
+        view = self.view
+        return {name: repr(value) for name, value in vars(view).items() if name in ('position', 'thought') or name != 'texts' and value != getattr(PonderView, name)}
+
+    def caption(self)->str:
+        "The present view in one line"
+        view, p = self.view, pondering(self.trace, self.view.example, self.view.layer)
+        if not len(p.steps): return f'example {view.example}, nothing recorded'
+        about = f'“{short(self.texts, 40)}”' if self.texts else f'example {view.example}'
+        return f'“{p.texts[view.position]}” at {p.positions[view.position]}, thought {view.thought+1} of {p.steps[view.position]} · {layer_names(self.trace)[view.layer]} · {about} · by {COLORS[view.color]}'
+
+    def table(self)->pd.DataFrame:
+        "What the table of the page shows"
+        columns, rows = table_rows(pondering(self.trace, self.view.example, self.view.layer))
+        return pd.DataFrame(rows, columns=columns)
+
+    def title(self)->str: return 'What was thought about, and for how long'
+
+    def place_of(self, view:PonderView)->dict|None:
+        here = {name: getattr(view, name) for name in ('position', 'thought', 'layer', 'color')}
+        return here if replace(self.view, **here) == view else None
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #464697d6
 def ponder_controls(
@@ -785,23 +801,28 @@ def ponder_controls(
     return controls
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #d6b5b84c
-class PonderWiring(Ponder):
+class PonderWiring(Ponder, Explorer):
     "From a control to the page; needs `controls`, `page`, and the workers `latest`, `asking` and `ahead`"
-    error, failed = None, None   # the last exception, and what raised it
+    here, failed = ('position', 'thought', 'layer', 'color'), None   # what the page changes; what raised the last exception
 
     @property
-    def view(self)->PonderView: return replace(self.current, **{name: getattr(self.page, name) for name in ('position', 'thought', 'layer', 'color')}) if 'page' in vars(self) else self.current
+    def view(self)->PonderView: return replace(self.current, **{name: getattr(self.page, name) for name in self.here}) if 'page' in vars(self) else self.current
 
     def choose(self, change):
         "An example was chosen"
         if 'texts' in self.controls: self.controls['texts'].value = change.new
         else: self.typed()
 
-    def typed(self, change=None):
-        "Something else is to be thought about: wait for a pause"
+    def ask(self):
+        "Something else is to be thought about"
         self.page.busy = 'thinking …'
-        self.latest.last = time.monotonic()
         self.latest.submit(self.serve_text)
+
+    def typed(self, change=None):
+        "A text was changed: wait for a pause"
+        if self.filler == threading.get_ident(): return
+        self.latest.last = time.monotonic()
+        self.ask()
 
     def wonder(self, change):
         "The page asks about a token"
@@ -825,14 +846,16 @@ class PonderServing(PonderWiring):
         if chosen.get('texts', self.texts) != self.texts:
             self.set_trace(self.think(chosen['texts']))
             self.texts = chosen['texts']
-        self.show(fitting(replace(self.view, example=chosen.get('example', 0)), self.trace))
+        self.show(fitting(replace(self.view, example=chosen.get('example', 0), texts=self.texts), self.trace))
 
     def show(self, view:PonderView):
         "Let the page show a view"
         self.current = view
-        for name in ('position', 'thought', 'layer'): setattr(self.page, name, getattr(view, name))
+        with self.filling():
+            for name in self.here: setattr(self.page, name, getattr(view, name))
         shown = self.frame()
         self.key, self.page.frame = shown['key'], frame_json(shown)
+        self.remember()
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #3e64b467
 foresight = 10.   # seconds of looking ahead after a question
@@ -866,7 +889,7 @@ class PonderAnswering(PonderServing):
                     self.page.foreseen = self.answer(nearest, layer)
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #fd9dcd97
-class PonderExplorer(PonderAnswering, Explorer, ipywidgets.VBox):
+class PonderExplorer(PonderAnswering, ipywidgets.VBox):
     "Where a model thought long, why it stopped, and what another thought would have changed"
     draw_still = staticmethod(still_ponder)
 
@@ -889,3 +912,4 @@ class PonderExplorer(PonderAnswering, Explorer, ipywidgets.VBox):
         self.add_class('ll-explorer')
         for name, control in self.controls.items(): control.observe(self.typed if name == 'texts' else self.choose, 'value')
         self.page.observe(self.wonder, 'asked')
+        self.follow_page()

@@ -7,7 +7,8 @@ function build(root) {
   const parts = {
     busy: element("span", { className: "ll-busy", role: "status" }),
     error: element("div", { className: "ll-error", role: "alert", hidden: true }),
-    plot: element("div", { className: "ll-plot", role: "img" }),
+    plot: element("div", { className: "ll-plot", role: "figure" }),
+    quality: element("p", { className: "ll-quality", hidden: true }),
     play: element("button", { className: "ll-play", type: "button", textContent: "▶", title: "Play" }),
     slider: element("input", { className: "ll-slider", type: "range", min: 0, step: 1 }),
     count: element("output", { className: "ll-count" }),
@@ -22,8 +23,8 @@ function build(root) {
   parts.said.setAttribute("aria-live", "polite");
   parts.table.setAttribute("aria-label", "Table of tokens");
   parts.details = element("details", { className: "ll-details" }, element("summary", { textContent: "As a table" }), parts.table);
-  root.classList.add("ll-page");
-  root.replaceChildren(parts.error, element("div", { className: "ll-picture" }, parts.plot, parts.busy),
+  root.classList.add("ll-page", "ll-walk");
+  root.replaceChildren(parts.error, element("div", { className: "ll-picture" }, parts.plot, parts.busy), parts.quality,
     element("div", { className: "ll-time" }, parts.play, parts.slider, parts.count), parts.tokens, parts.said, parts.details);
   return parts;
 }
@@ -60,7 +61,14 @@ export function mount(root, Plotly, tell = () => {}) {
   let frame = null, at = 0, now = null, stop = null, timer = null, pending = false, drawn = Promise.resolve();
 
   const height = () => Math.round(Math.min(tallest, Math.max(narrowest, 0.72 * root.clientWidth)));
-  const look = () => ({ "font.color": getComputedStyle(root).color, "title.subtitle.font.color": getComputedStyle(root).color, height: height() });
+  const subtitle = () => frame.figure.layout.title?.subtitle?.text ?? "";
+  const look = () => ({ "font.color": getComputedStyle(root).color, "title.subtitle.font.color": getComputedStyle(root).color, "title.subtitle.text": parts.quality.hidden ? subtitle() : "", height: height() });
+
+  function dress() {                                     // a line that a narrow picture would cut stands below it
+    parts.quality.textContent = subtitle();
+    parts.quality.hidden = !subtitle() || root.clientWidth >= 640;
+    return Plotly.relayout(parts.plot, look());
+  }
 
   function redraw() {                                    // at most once an animation frame
     if (pending || !frame?.places.length) return;
@@ -90,6 +98,7 @@ export function mount(root, Plotly, tell = () => {}) {
     if (!parts.tokens.matches(":focus-within")) stopAt(now);
     const low = now.offsetTop - parts.tokens.clientHeight / 2;
     if (Math.abs(low - parts.tokens.scrollTop) > parts.tokens.clientHeight / 3) parts.tokens.scrollTop = low;
+    announce(root);
   }
 
   function move(to, ours = true) {
@@ -129,7 +138,7 @@ export function mount(root, Plotly, tell = () => {}) {
     drawn = drawn.then(() => Plotly.react(parts.plot, structuredClone(data), structuredClone(layout), plotConfig)).then(() => {
       parts.plot.removeAllListeners?.("plotly_click");
       parts.plot.on("plotly_click", (event) => move(nearest(frame, event.points[0])));
-      return Plotly.relayout(parts.plot, look());
+      return dress();
     });
     redraw();
     return drawn;
@@ -153,12 +162,16 @@ export function mount(root, Plotly, tell = () => {}) {
   });
   parts.details.addEventListener("toggle", () => { if (frame && parts.details.open) fillTable(parts.table, frame.columns, frame.rows); });
 
-  const restyle = () => frame && drawn.then(() => root.isConnected && Plotly.relayout(parts.plot, { ...look(), autosize: true }));
+  const restyle = () => frame && drawn.then(() => root.isConnected && Plotly.relayout(parts.plot, { autosize: true }).then(dress));
   const unwatch = watchLook(parts.plot, restyle);
 
   return {
     show,
     move: (to) => move(to, false),
+    place: () => (frame ? { position: at } : null),
+    goTo: ({ position }) => move(position),
+    chosen: () => (frame ? { position: at || null } : {}),
+    caption: () => parts.said.textContent,
     busy(text) { parts.busy.textContent = text; root.setAttribute("aria-busy", Boolean(text)); },
     error(text) { parts.error.textContent = text; parts.error.hidden = !text; },
     destroy() { play(false); unwatch(); Plotly.purge(parts.plot); },
