@@ -12,6 +12,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import date
+from itertools import count
 from pathlib import Path
 
 import ipywidgets
@@ -118,11 +119,12 @@ class Opened:
 # %% ../nbs/api/83_lab.ipynb #79707e55
 def lab_controls(
     checkpoint:str, # chosen at first
-)->tuple[ipywidgets.Dropdown, ipywidgets.Text]:
-    "A list of models, and a box for the name of another"
+)->tuple[ipywidgets.Dropdown, ipywidgets.Text, ipywidgets.Button]:
+    "A list of models, a box for the name of another, and a button to take away what is seen"
     def wide(pixels): return dict(layout=ipywidgets.Layout(width=f'{pixels}px', margin='0 16px 6px 0'), style=dict(description_width='initial'))
     return (ipywidgets.Dropdown(description='Model', value=checkpoint, options=[*dict.fromkeys([*hub.shipped(), checkpoint])], **wide(280)),
-            ipywidgets.Text(description='or another', placeholder='a folder, or a Hub id', continuous_update=False, **wide(340)))
+            ipywidgets.Text(description='or another', placeholder='a folder, or a Hub id', continuous_update=False, **wide(340)),
+            ipywidgets.Button(description='Save as one file', tooltip='A page beside the notebook that needs neither Python nor a network', layout=ipywidgets.Layout(width='max-content', margin='0 16px 6px 0')))
 
 # %% ../nbs/api/83_lab.ipynb #4ae96f96
 class LabPage(ipywidgets.VBox):
@@ -133,13 +135,13 @@ class LabPage(ipywidgets.VBox):
         checkpoint:str='titans-tiny',      # a shipped checkpoint, a folder, or a Hub id of any causal language model
         texts:str|Sequence[str]|None=None, # what it is asked first
     ):
-        self.choice, self.other = lab_controls(checkpoint)
+        self.choice, self.other, self.save_button = lab_controls(checkpoint)
         self.says, self.tabs = ipywidgets.HTML(), ipywidgets.Tab(layout=ipywidgets.Layout(overflow='visible'))
         self.latest = LatestWins(self.look_into, delay=0.)
-        super().__init__([ipywidgets.HBox([self.choice, self.other, self.says], layout=ipywidgets.Layout(flex_flow='row wrap')), self.tabs], layout=ipywidgets.Layout(overflow='visible'))
+        super().__init__([ipywidgets.HBox([self.choice, self.other, self.save_button, self.says], layout=ipywidgets.Layout(flex_flow='row wrap')), self.tabs], layout=ipywidgets.Layout(overflow='visible'))
         self.look_into(checkpoint, texts)
         if self.error is not None: raise self.error
-        self.choice.observe(self.chosen, 'value'), self.other.observe(self.named, 'value')
+        self.choice.observe(self.chosen, 'value'), self.other.observe(self.named, 'value'), self.save_button.on_click(self.save)
 
     def named(self, change):
         "A model of one's own was named: it joins the list, and is chosen"
@@ -155,6 +157,13 @@ class LabPage(ipywidgets.VBox):
     def say(self, text:str):
         "A line beside the choice; a screen reader reads it too"
         self.says.value = f'<span role="status" aria-live="polite">{html.escape(text)}</span>'
+
+    def save(self, button=None):
+        "Write all that is open to a file beside the notebook, under a name that is free"
+        names = (f'{Path(self.opened.model.name_or_path).name}{f"-{i}" if i else ""}.html' for i in count())
+        path = next(path for path in map(Path, names) if not path.exists())
+        try: self.say(f'saved as {write_page(path, self.opened.to_html())}')
+        except OSError as error: self.error = error; self.say(f'{path} cannot be saved: {error}')
 
     def look_into(self, checkpoint:str, texts=None):
         "Open a model and show what makes sense for it; if that cannot be, what was there stays"

@@ -196,3 +196,10 @@ def test_readme_opens_with_the_two_commands():
     first_screen = (root/'README.md').read_text().splitlines()[:60]
     assert "pip install -c constraints.txt -e . && latent-lab lab" in first_screen
     assert "pip install -c constraints.txt -e '.[dev]' && pytest" in first_screen
+
+
+def test_named_tests_exist():
+    "A test that a notebook names as a proof is there"
+    named = {name for path in notebooks for cell in cells(path, 'markdown') for name in re.findall(r'`(tests/\w+\.py(?:::\w+)?)`', source(cell))}
+    assert named
+    for file, _, test in (name.partition('::') for name in named): assert f'def {test}' in (root/file).read_text(), f'{file}::{test}'
