@@ -276,7 +276,7 @@ def describe_choice(
     most:int=4,                  # kinds that are named
 )->str:                          # plain text
     "What is chosen, in words"
-    if not len(which): return 'Nothing is chosen: hold shift and draw round some points, or click on one.'
+    if not len(which): return 'Nothing is chosen: take the lasso beside the map and draw round some points, or click on one.'
     values, examples = check_color(points, color)[which], np.unique(points.example[which])
     told = f'{len(which):,} of {len(points):,} points, from {len(examples):,} example{"s" if len(examples) > 1 else ""}'
     if (groups := color_groups(values)) is None:
