@@ -7,8 +7,9 @@ import numpy as np
 from conftest import add_notebook, expect_change, open_notebook, run_all, watched
 from playwright.sync_api import expect
 
+from latent_lab.explore.figures import Walk, draw_lines
 from latent_lab.explore.points import chosen_tokens, points_at, points_of
-from latent_lab.explore.project import spiral_trace
+from latent_lab.explore.project import Projector, project_paths, spiral_trace
 
 many_notebook = '''from latent_lab.explore.points import PointsExplorer
 from latent_lab.explore.project import spiral_trace
@@ -70,6 +71,18 @@ def test_same_input_same_pixels(tmp_path, browser):
                 expect(page.locator('.main-svg').first).to_be_visible()
                 shots.append(page.screenshot())
         assert shots[0] == shots[1] and len(set(shots[0])) > 100
+
+
+def test_a_path_that_umap_tears_is_marked():
+    "A straight path of sixteen even steps between two groups: even on PCA and unmarked; on UMAP torn, and dashed where it is"
+    rng = np.random.default_rng(0)
+    groups = (rng.normal(size=(2, 150, 16)) + np.array([0, 6])[:, None, None]).astype('float32')
+    straight = np.linspace(*groups.mean(1), 16)
+    for kind, marked in (('pca', set()), ('umap', {('jump of the map', 'dash')})):
+        projector = Projector(kind).fit(np.concatenate(groups))
+        path, = project_paths(projector, [straight])
+        lines = {(line.name.split(':')[0], line.line.dash) for line in draw_lines([Walk(0, np.arange(16), straight, path)], projector)[1:]}
+        assert marked <= lines and (kind == 'umap' or not lines)
 
 
 def test_a_trace_on_disk_is_placed_part_by_part(tmp_path):
