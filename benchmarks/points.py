@@ -97,7 +97,7 @@ def look(page, address, seconds):
     page.mouse.move(x, y), page.mouse.down()
     while time.perf_counter()-start < seconds: page.mouse.move(x+80*((moves := moves+1) % 5-2)/2, y)
     page.mouse.up()
-    for _ in range(10): page.mouse.wheel(0, -120)
+    for _ in range(3): page.mouse.wheel(0, -120)
     page.wait_for_timeout(500)
     found['while_moved'] = page.evaluate(read) | dict(moves=moves)
     return found

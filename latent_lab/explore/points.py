@@ -368,7 +368,7 @@ class PointsExplorer(PointChoice, ipywidgets.VBox):
         names = ['position', 'example', *(name for name in self.points.columns if name != 'token_text')]
         table, settings = scatter_frame(self.points, self.color)
         self.scatter = library.Scatter(data=table, x='x', y='y', height=height, legend=True, axes_grid=False)
-        self.scatter.color(by='color', **settings)
+        self.scatter.color(by='color', **settings).size(default=4 if len(self.points) <= most_webgl else 1).options(transition_points=False)      # small marks: a million large ones hide each other, and take long
         self.chooser = ipywidgets.Dropdown(description='Colour by', options=[(name.replace('_', ' '), name) for name in names], value=self.color)
         self.said, self.chosen, self.problem = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.HTML()
         ipywidgets.VBox.__init__(self, [self.said, self.chooser, self.scatter.widget, self.chosen, self.problem])

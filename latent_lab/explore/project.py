@@ -224,7 +224,7 @@ class Projector(ProjectorBase):
         return (check_rows(X, self.n_components)@self.components_ + self.mean_).astype('float32')
 
 # %% ../../nbs/api/60_explore.project.ipynb #97d1859b
-row_seconds = dict(umap=(1., .004), tsne=(.5, .004))   # seconds of a map, and of each row; measured for 500 to 2,000 rows of 64 features on two cores
+row_seconds = dict(umap=.0024, tsne=.0055)   # for each row; measured for 500 to 4,000 rows of 64 features on one processor
 
 def describe_wait(
     kind:str,          # 'pca', 'umap', 'tsne' or 'random'
@@ -234,8 +234,7 @@ def describe_wait(
     "How long a map is likely to take, in words"
     if kind not in kinds: raise ValueError(f'`kind={kind!r}` is not one of {", ".join(map(repr, kinds))}')
     if kind not in row_seconds: return ''
-    fixed, each = row_seconds[kind]
-    about = f'{kinds[kind]} of {num_rows:,} states: about {max(1, round(fixed + each*num_rows)):,} s'
+    about = f'{kinds[kind]} of {num_rows:,} states: about {max(1, round(row_seconds[kind]*num_rows)):,} s'
     return about + (', after 20 to 60 s in which it compiles itself' if kind == 'umap' and not compiled else '')
 
 # %% ../../nbs/api/60_explore.project.ipynb #b0bc7394
