@@ -67,7 +67,7 @@ def pick_batches(
 # %% ../nbs/api/22_planner.ipynb #eed737ff
 def timed(
     work,               # a function without arguments
-    patience:float=.2,  # seconds after which it is not done again
+    patience:float=.05, # seconds after which it is not done again
 )->tuple[float, object]: # seconds, and what it gave
     "How long something takes"
     begun,taken = time.perf_counter(),[]

@@ -384,7 +384,8 @@ class PointsExplorer(PointChoice, ipywidgets.VBox):
 
     def _follow(self):
         self._say()
-        for callback in self.callbacks: callback(self.tokens)
+        tokens = self.tokens if self.callbacks else []
+        for callback in self.callbacks: callback(tokens)
 
     def _recolor(self, color):
         self.color, (table, settings) = color, scatter_frame(self.points, color)
