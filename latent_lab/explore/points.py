@@ -77,7 +77,7 @@ class Points:
     def describe(self)->str:
         "What is on the map, in words"
         some = f'{len(self):,} of {self.of:,} states' if len(self) < self.of else f'{len(self):,} states'
-        return f'{some} of {self.what}. {describe_quality(self.projector)}.'
+        return f'{some} at the site {self.what}. {describe_quality(self.projector)}.'
 
     def __repr__(self): return self.describe()
 
