@@ -37,7 +37,7 @@ setuptools.setup(
     packages=setuptools.find_packages(include=['latent_lab', 'latent_lab.*']),
     include_package_data=True,
     install_requires=facts['requirements'].split(),
-    extras_require={extra: facts[f'{extra}_requirements'].split() for extra in ('dev', 'lora', 'qlora', 'meteor', 'gym')},
+    extras_require={extra: facts[f'{extra}_requirements'].split() for extra in ('dev', 'lora', 'qlora', 'meteor', 'gym', 'scatter')},
     entry_points={
         'console_scripts': facts['console_scripts'].split(),
         'nbdev': [f"{facts['lib_name']}={facts['lib_path']}._modidx:d"],

@@ -23,6 +23,7 @@ allowed = {
     'blocks': {'blocks'},
     'trace': set(),
     'pondering': {'trace'},
+    'planner': {'trace'},
     'data': {'data'},
     'models': {'blocks', 'trace', 'models.contract'},
     'train': {'train', 'trace', 'pondering', 'data', 'blocks', 'models.contract'},

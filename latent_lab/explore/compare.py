@@ -7,8 +7,8 @@ __all__ = ['exact', 'few_rows', 'check_pair', 'centred', 'hsic', 'cka', 'Alignme
            'residual_by_chance', 'tokens_of', 'refuse_other_tokens', 'check_same_texts', 'Place', 'axis',
            'vector_sites', 'states_at', 'site_places', 'check_sites', 'both_states', 'compare_place', 'model_names',
            'place_of', 'told_place', 'comparison_sentence', 'draw_comparison', 'Comparison', 'compare_traces',
-           'check_place', 'Aligned', 'align', 'drift_table', 'token_drift', 'draw_drift', 'first_map', 'draw_paths',
-           'overlay', 'said_by', 'marked', 'differs_at', 'Sayings', 'name_of', 'say_both']
+           'check_place', 'Aligned', 'align', 'drift_table', 'token_drift', 'draw_drift', 'first_map', 'places_of_both',
+           'draw_paths', 'overlay', 'said_by', 'marked', 'differs_at', 'Sayings', 'name_of', 'say_both']
 
 # %% ../../nbs/api/63_explore.compare.ipynb #9232bd37
 import html
@@ -425,6 +425,14 @@ def first_map(
     return projector
 
 # %% ../../nbs/api/63_explore.compare.ipynb #9bc248f4
+def places_of_both(
+    found:Aligned,        # two models in one space
+    projector:Projector,  # the map of the first, left as it is
+)->tuple[Float[np.ndarray, 'm 2'], Float[np.ndarray, 'm 2']]: # of the first, of the second
+    "Both models on the map of the first"
+    return projector.transform(found.first), projector.transform(found.carried.astype(found.first.dtype))
+
+# %% ../../nbs/api/63_explore.compare.ipynb #9f7a9daf
 def draw_paths(
     one:Float[np.ndarray, 'm 2'],  # places of the first model's states
     two:Float[np.ndarray, 'm 2'],  # of the second's
@@ -453,7 +461,7 @@ def overlay(
     drift = drift_table(first, second, found, example)
     if not len(drift): return empty_figure('Path beside path', 'no token has a state in both')
     projector, here = first_map(found, projector), found.at[:, 0] == example % first.sizes['example']
-    one, two = projector.transform(found.first[here]), projector.transform(found.carried[here].astype(found.first.dtype))
+    one, two = (places[here] for places in places_of_both(found, projector))
     fig = go.Figure(draw_paths(one, two, drift, model_names(first, second)))
     style(fig, f'Path beside path: <i>{html.escape(str(found.place))}</i>, example {example}', f'{describe_quality(projector)}; residual {found.alignment.residual:.1%}', height=520)
     return style_map(fig.update_layout(margin_t=104), projector)
