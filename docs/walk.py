@@ -31,8 +31,9 @@ class Walk:
         self.begun = now
         print(f"{self.stops[-1]['seconds']:6.1f} s  {what}", flush=True)
 
-    def photograph(self, page, name):
+    def photograph(self, page, name, what=None):
         "What a reader sees, once pictures have come to rest; this costs the reader nothing"
+        if what: what.evaluate('element => element.scrollIntoView({block: "start"})')
         page.wait_for_timeout(700)
         page.screenshot(path=images/f'tour_{name}.jpg', type='jpeg', quality=72)
         self.begun = time.perf_counter()
@@ -69,6 +70,7 @@ def walk(page, address, seen):
     "Every stop of the tour"
     page.goto(address)
     expect(page.locator('.jp-StatusBar-TextItem', has_text='| Idle').first).to_be_visible(timeout=patience)
+    page.get_by_role('button', name='No', exact=True).click()       # JupyterLab asks whether it may fetch news
     page.get_by_role('menuitem', name='Run', exact=True).click()
     page.get_by_role('menuitem', name=re.compile('^Run All Cells')).click()
     stage = page.locator('.ll-ponder').first
@@ -78,25 +80,22 @@ def walk(page, address, seen):
     token.click()
     expect(token).to_have_class(re.compile('ll-now'))
     seen.reached('a word is clicked: why it stopped there')
-    stage.scroll_into_view_if_needed()
-    seen.photograph(page, 'ponder')
+    seen.photograph(page, 'ponder', stage)
 
     choose(page, 'reasoner-tiny')
     path = page.locator('.ll-page').locator('visible=true').first
     expect(path.locator('.main-svg').first).to_be_visible(timeout=patience)
     seen.reached('another model: the path of its state')
     path.locator('.ll-token').nth(16).click()
-    path.scroll_into_view_if_needed()
-    seen.photograph(page, 'path')
+    seen.photograph(page, 'path', path)
 
     choose(page, 'idea-tiny')
     way = page.locator('.ll-page').locator('visible=true').first
     expect(way.locator('.ll-table tbody').first.locator('tr')).to_have_count(11, timeout=patience)
     seen.reached('two sentences, and what a model says between them')
     way.get_by_role('slider').focus()
-    for _ in range(5): page.keyboard.press('ArrowRight')
-    way.scroll_into_view_if_needed()
-    seen.photograph(page, 'between')
+    page.keyboard.press('ArrowRight')
+    seen.photograph(page, 'between', way)
 
     choose(page, 'thought-tiny')
     thoughts = page.locator('.ll-page').locator('visible=true').first
@@ -106,8 +105,7 @@ def walk(page, address, seen):
     form.get_by_role('button', name='Think on').click()
     expect(thoughts.locator('.ll-branch')).to_have_count(2, timeout=patience)
     seen.reached('a thought is emptied, and the model thinks on from there')
-    thoughts.scroll_into_view_if_needed()
-    seen.photograph(page, 'fork')
+    seen.photograph(page, 'fork', thoughts)
 
     page.get_by_role('button', name='Save as one file').click()
     expect(page.get_by_role('status').filter(has_text='.html').first).to_be_visible(timeout=patience)
