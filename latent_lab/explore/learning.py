@@ -7,9 +7,9 @@ __all__ = ['tail', 'Snapshot', 'thinking_options', 'moment', 'Keeping', 'Moments
            'last_thoughts', 'states_over_training', 'moment_at', 'map_of_step', 'share_held', 'LearningView',
            'place_names', 'fitting_view', 'measured', 'told_of', 'draw_places', 'draw_learning', 'learning_map',
            'learning_curve', 'shades', 'describe_learning', 'learning_frame', 'no_frame', 'Learning',
-           'learning_controls', 'fill_learning', 'LearningWiring', 'LearningExplorer']
+           'learning_controls', 'fill_learning', 'heard_meanwhile', 'LearningWiring', 'LearningExplorer']
 
-# %% ../../nbs/api/71_explore.learning.ipynb #2371c183
+# %% ../../nbs/api/71_explore.learning.ipynb #14e6f525
 import copy
 import html
 import json
@@ -38,7 +38,7 @@ from .project import Projector
 from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_html, plotly_library
 from ..trace import open_trace, write_trace
 
-# %% ../../nbs/api/71_explore.learning.ipynb #448cb31a
+# %% ../../nbs/api/71_explore.learning.ipynb #75286568
 class Snapshot:
     "A model as it is now, to think with while it goes on learning"
     def __init__(self): self.kept, self.model = {}, None
@@ -63,7 +63,7 @@ class Snapshot:
         vars(self.model).pop('forward', None)      # a trainer in half precision puts its own there, and that one is the model's
         return self.model.eval()
 
-# %% ../../nbs/api/71_explore.learning.ipynb #394473ae
+# %% ../../nbs/api/71_explore.learning.ipynb #306ed6ac
 def thinking_options(
     model,          # with the verb `think`
     texts:list[str], # what it will think about
@@ -86,7 +86,7 @@ def moment(
     written = lambda values: ('example', np.array(values, np.dtypes.StringDType()))
     return trace.assign_coords(asked=written(texts), said=written(said)).assign_attrs(training_step=step)
 
-# %% ../../nbs/api/71_explore.learning.ipynb #cf268455
+# %% ../../nbs/api/71_explore.learning.ipynb #438be525
 class Keeping:
     "Moments of training as they come, in memory or in a folder"
     def __init__(self,
@@ -115,7 +115,7 @@ class Keeping:
         self.store.mkdir(parents=True, exist_ok=True)
         with open(self.store/'log.jsonl', 'a', encoding='utf-8') as file: file.write(json.dumps(self.log[-1]) + '\n')
 
-# %% ../../nbs/api/71_explore.learning.ipynb #b2bb13b5
+# %% ../../nbs/api/71_explore.learning.ipynb #dce80f63
 class Moments(Keeping):
     "What was thought at each step of training, with what others have kept"
     def there(self)->tuple[dict[int, Path], int]:
@@ -143,7 +143,7 @@ class Moments(Keeping):
         self.log = [line for line in self.log if line['step'] <= after]
         if self.store is not None and self.there()[1]: (self.store/'log.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in self.log), encoding='utf-8')
 
-# %% ../../nbs/api/71_explore.learning.ipynb #3ebfc825
+# %% ../../nbs/api/71_explore.learning.ipynb #5ca41c44
 def learning(
     moments:Moments|str|Path, # or the folder where they lie
 )->xr.Dataset:                # `training_step` in front; what never changes is there once
@@ -158,7 +158,7 @@ def learning(
     around = [next((loss for at, loss in logged if at >= step > 0), np.nan) for step in moments.steps]
     return film.assign_coords(loss=('training_step', around))
 
-# %% ../../nbs/api/71_explore.learning.ipynb #c9b735b4
+# %% ../../nbs/api/71_explore.learning.ipynb #b82f3df2
 class Watching:
     "Thinks about a few texts in a thread of its own, one moment after the other"
     def __init__(self,
@@ -194,7 +194,7 @@ class Watching:
         self.stood.append((step, waited-before, time.perf_counter()-waited))
         self.worker.submit(step)
 
-# %% ../../nbs/api/71_explore.learning.ipynb #79333bf6
+# %% ../../nbs/api/71_explore.learning.ipynb #8391fff0
 class WatchLearning(TrainerCallback, Watching):
     "A trainer's callback: what a model thinks of a few texts, and says to them, while it learns"
     def begin(self, args, state):
@@ -223,7 +223,7 @@ class WatchLearning(TrainerCallback, Watching):
         if state.is_world_process_zero: self.settle()
         for follower in self.followers: follower()      # the loss is known up to the end
 
-# %% ../../nbs/api/71_explore.learning.ipynb #1c784d9b
+# %% ../../nbs/api/71_explore.learning.ipynb #e2c4e5a9
 def last_thoughts(
     values:xr.DataArray, # a site with an axis of steps of thinking
     dim:str,             # that axis
@@ -247,7 +247,7 @@ def states_over_training(
     if steps is not None: values = last_thoughts(values, steps)
     return (values if values.ndim == 4 else values.expand_dims('place', 2)).values
 
-# %% ../../nbs/api/71_explore.learning.ipynb #5ff4419f
+# %% ../../nbs/api/71_explore.learning.ipynb #b3b774ad
 def moment_at(
     film:xr.Dataset, # from `learning`
     step:int,        # of training
@@ -267,7 +267,7 @@ def map_of_step(
     states = states_over_training(film, site, layer)[moment_at(film, step)]
     return Projector().fit(states[np.isfinite(states).all(-1)])
 
-# %% ../../nbs/api/71_explore.learning.ipynb #ab0134aa
+# %% ../../nbs/api/71_explore.learning.ipynb #4237d983
 def share_held(
     projector:Projector, # a fitted, linear map
     states:Float[np.ndarray, '... f'], # of any moment
@@ -278,7 +278,7 @@ def share_held(
     placed = projector.transform(rows).astype('float64')
     return float(np.square(placed-placed.mean(0)).sum()/total) if total else 1.
 
-# %% ../../nbs/api/71_explore.learning.ipynb #3b0d1df3
+# %% ../../nbs/api/71_explore.learning.ipynb #200c6dc2
 @dataclass(frozen=True, kw_only=True)
 class LearningView:
     "Everything a reader can choose"
@@ -316,7 +316,7 @@ def fitting_view(
     mapped_at = view.mapped_at if view.mapped_at in film.training_step.values else int(film.training_step.values[-1])
     return replace(view, site=site, example=example, layer=layer, token=token, mapped_at=mapped_at, position=view.position % moments if view.position < moments else moments-1)
 
-# %% ../../nbs/api/71_explore.learning.ipynb #176c3902
+# %% ../../nbs/api/71_explore.learning.ipynb #0a038c49
 def measured(
     film:xr.Dataset, # from `learning`
     example:int,     # one of its texts
@@ -341,7 +341,7 @@ def told_of(
     return [f'step {step}' + ''.join(f' · {name} {format_value(values[i])}' for name, values in numbers.items() if values[i] == values[i]) + (f' · says “{" ".join(said[i].split())}”' if said[i] else '')
             for i, step in enumerate(film.training_step.values)]
 
-# %% ../../nbs/api/71_explore.learning.ipynb #9ba0b91c
+# %% ../../nbs/api/71_explore.learning.ipynb #3a633170
 def draw_places(
     places:Float[np.ndarray, 's n c'], # where each token is at each moment
     names:list[str],                   # of the tokens; not escaped
@@ -372,9 +372,11 @@ def draw_learning(
     fig = go.Figure(draw_places(places, names, steps, token))
     held = [f'{share_held(projector, states[i]):.0%} at step {steps[i]}' for i in dict.fromkeys([moment_at(film, view.mapped_at), 0, len(steps)-1])]
     style(fig, f'How <i>{html.escape(view.site)}</i> moved while the model learnt', f'PCA of step {view.mapped_at}, and left so: of the variance 2 of {states.shape[-1]} dimensions hold {", ".join(held)}', height=520)
+    (left, low), (right, high), room = *(end(places.reshape(-1, 2), axis=0) for end in (np.min, np.max)), .06*np.ptp(places.reshape(-1, 2), axis=0)+1e-3
+    fig.update_xaxes(range=[left-room[0], right+room[0]]).update_yaxes(range=[low-room[1], high+room[1]])      # a page that was empty would keep the ranges of nothing
     return style_map(fig.update_layout(margin_t=84, margin_r=70), projector), places[:, token]
 
-# %% ../../nbs/api/71_explore.learning.ipynb #3dc2f3df
+# %% ../../nbs/api/71_explore.learning.ipynb #9eec87df
 def learning_map(
     film:xr.Dataset,              # from `learning`
     projector:Projector|None=None, # a map fitted earlier, which is left as it is; PCA of the newest moment if not given
@@ -384,7 +386,7 @@ def learning_map(
     view = fitting_view(LearningView(**choices), film)
     return draw_learning(film, view, projector or map_of_step(film, view.mapped_at, view.site, view.layer))[0]
 
-# %% ../../nbs/api/71_explore.learning.ipynb #67ab98c2
+# %% ../../nbs/api/71_explore.learning.ipynb #d7d025b9
 def learning_curve(
     film:xr.Dataset, # from `learning`
 )->go.Figure:
@@ -398,7 +400,7 @@ def learning_curve(
     style(fig, 'Loss and surprise', f'steps {steps[0]} to {steps[-1]}; nats a token', height=340).update_layout(hovermode='x unified', margin_t=96)
     return fig.update_xaxes(title_text='training step').update_yaxes(title_text='nats', rangemode='tozero')
 
-# %% ../../nbs/api/71_explore.learning.ipynb #bff3f5a4
+# %% ../../nbs/api/71_explore.learning.ipynb #371e16b3
 def shades(
     values:Float[np.ndarray, 's'], # one a moment; NaN where it is not known
 )->list[str]:                      # CSS colours
@@ -406,7 +408,7 @@ def shades(
     low, high = (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (0., 0.)
     return sample_colorscale(amounts, np.nan_to_num((values-low)/((high-low) or 1.)).clip(0, 1).tolist())
 
-# %% ../../nbs/api/71_explore.learning.ipynb #2ccbbe25
+# %% ../../nbs/api/71_explore.learning.ipynb #e736235a
 tail = 8   # moments of the past that are drawn
 
 def describe_learning(
@@ -434,14 +436,14 @@ def learning_frame(
     return dict(figure=figure.update_layout(width=None, autosize=True), tokens=list(map(str, steps)), colors=shades(numbers.get('surprise', np.array(steps, float))), positions=steps, places=places.round(4).tolist(),
                 said=told, columns=['step', *numbers, 'says'], rows=rows, summary=describe_learning(film, view), trail=tail, position=now)
 
-# %% ../../nbs/api/71_explore.learning.ipynb #ead14b4a
+# %% ../../nbs/api/71_explore.learning.ipynb #03a16f5d
 def no_frame(
     why:str, # it is empty
 )->dict:
     "A page before there is anything to see"
     return dict(figure=empty_figure('Watch it learn', why).update_layout(width=None, autosize=True), tokens=[], colors=[], positions=[], places=[], said=[], columns=['step', 'says'], rows=[], summary=why, trail=tail, position=0)
 
-# %% ../../nbs/api/71_explore.learning.ipynb #3a1a5fcf
+# %% ../../nbs/api/71_explore.learning.ipynb #30a5868d
 class Learning(Portable):
     "A film of training and what is shown of it, without any controls"
     def __init__(self,
@@ -485,7 +487,7 @@ class Learning(Portable):
         facts = {} if self.film is None else {'model': self.film.attrs.get('model'), 'view': self.as_code()}
         return page_html(self.frame(), 'Watch it learn', ' · '.join(f'{name}: {fact}' for name, fact in facts.items() if fact) + f' · {date.today()}')
 
-# %% ../../nbs/api/71_explore.learning.ipynb #4dac6c78
+# %% ../../nbs/api/71_explore.learning.ipynb #05a93f86
 def learning_controls()->dict[str, ipywidgets.Widget]: # by the field of the view that they set
     "One list for each choice"
     def wide(pixels): return dict(layout=ipywidgets.Layout(width=f'{pixels}px', margin='0 16px 6px 0'), style=dict(description_width='initial'))
@@ -510,7 +512,16 @@ def fill_learning(
         controls[name].value = getattr(view, name)
         controls[name].layout.display = 'none' if len(options) < 2 else None
 
-# %% ../../nbs/api/71_explore.learning.ipynb #a1fa4916
+# %% ../../nbs/api/71_explore.learning.ipynb #ed30c7e0
+def heard_meanwhile(
+    widget:ipywidgets.Widget, # with all that is in it
+):
+    "Let what a page says be heard while a cell runs"
+    for inner in (*getattr(widget, 'children', ()), getattr(widget, 'state', None)):
+        if isinstance(inner, ipywidgets.Widget): heard_meanwhile(inner)
+    if widget.comm is not None: widget.comm._reply_subshell_for = lambda data, sent_to: sent_to
+
+# %% ../../nbs/api/71_explore.learning.ipynb #ce36c7b7
 class LearningWiring(Learning):
     "From a control, or a new moment, to the page; needs `controls`, `page` and `latest`"
     error, filler = None, None    # the last exception; the thread that is changing controls itself
@@ -531,24 +542,26 @@ class LearningWiring(Learning):
     def serve(self, chosen:dict):
         "Do what was asked, in the worker; an error goes to the page"
         try:
-            newest = self.film is None or self.page.position == self.film.sizes['training_step']-1
-            self.current = replace(self.current, **chosen, position=-1 if newest and not chosen else self.page.position)
+            was = self.page.position
+            newest = not chosen and (self.film is None or was == self.film.sizes['training_step']-1)
+            self.current = replace(self.current, **chosen, position=-1 if newest else was)
             self.read()
-            if self.film is not None: self.show()
+            if self.film is not None: self.show(was)
             self.error, self.page.error = None, ''
         except Exception as error: self.error, self.page.error = error, f'{type(error).__name__}: {error}'
         finally:
             if not self.latest.stale: self.page.busy = ''
 
-    def show(self):
-        "Bring page and controls in line with the current view"
+    def show(self, was:int):
+        "Bring page and controls in line with the current view; who has moved on since `was` stays there"
         self.filler = threading.get_ident()
         try: fill_learning(self.controls, self.film, self.current)
         finally: self.filler = None
         shown = learning_frame(self.film, self.current, self.map())
-        self.page.position, self.page.frame = shown['position'], frame_json(shown)
+        if self.page.position == was: self.page.position = shown['position']
+        self.page.frame = frame_json(shown)
 
-# %% ../../nbs/api/71_explore.learning.ipynb #41819107
+# %% ../../nbs/api/71_explore.learning.ipynb #8841b780
 class LearningExplorer(LearningWiring, Explorer, ipywidgets.VBox):
     "Watch a model learn, while it does or afterwards"
     def __init__(self,
@@ -562,6 +575,7 @@ class LearningExplorer(LearningWiring, Explorer, ipywidgets.VBox):
         row = ipywidgets.HBox(list(self.controls.values()), layout=ipywidgets.Layout(flex_flow='row wrap', max_width='1000px', overflow='visible'))
         ipywidgets.VBox.__init__(self, [row, PageElement(state=self.page, library=plotly_library())], layout=ipywidgets.Layout(overflow='visible'))
         self.add_class('ll-explorer')
+        heard_meanwhile(self)
         for control in self.controls.values(): control.observe(self.ask, 'value')
         if isinstance(source, Watching): source.followers.append(self.refresh)
 
