@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['first_run', 'detection_lag', 'best_reader', 'lag_sentence', 'lag_figure']
 
-# %% ../../nbs/api/72_explore.noticing.ipynb #194879ea
+# %% ../../nbs/api/72_explore.noticing.ipynb #995c17de
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,7 +16,7 @@ from jaxtyping import Bool
 
 from .figures import empty_figure, ink, palette, style
 
-# %% ../../nbs/api/72_explore.noticing.ipynb #fcb96574
+# %% ../../nbs/api/72_explore.noticing.ipynb #c3d49329
 def first_run(
     right:Bool[np.ndarray, 'n'], # whether each answer was right, from the change on
     steady:int,                  # right answers in a row
@@ -26,7 +26,7 @@ def first_run(
     runs = np.lib.stride_tricks.sliding_window_view(right, steady).all(1)
     return int(runs.argmax()) if runs.any() else None
 
-# %% ../../nbs/api/72_explore.noticing.ipynb #17026f95
+# %% ../../nbs/api/72_explore.noticing.ipynb #7b417492
 def detection_lag(
     trace:xr.Dataset,     # of a causal language model, with the truth
     event:str='switch',   # what happened: the coordinate `switch_position` says where
@@ -41,7 +41,7 @@ def detection_lag(
     lags = [first_run(right[at:length], steady) for right, at, length in zip(trace.correct.values, places, lengths)]
     return pd.DataFrame(dict(example=range(len(lags)), at=places, lag=pd.array(lags, 'Int64')))
 
-# %% ../../nbs/api/72_explore.noticing.ipynb #ffeb392f
+# %% ../../nbs/api/72_explore.noticing.ipynb #a6b2cd76
 def best_reader(
     trace:xr.Dataset, # with `bayes_prediction`, as made sequences have
 )->xr.Dataset:        # the same trace, with its answers in place of the model's
@@ -59,7 +59,7 @@ def lag_sentence(
         return f'{name} {how}' + (f', and in {missed} of {len(table)} texts never' if missed and len(found) else '')
     return '; '.join(told(name, table) for name, table in lags.items()) + '.'
 
-# %% ../../nbs/api/72_explore.noticing.ipynb #15523716
+# %% ../../nbs/api/72_explore.noticing.ipynb #f668813a
 def lag_figure(
     lags:Mapping[str, pd.DataFrame], # name of a reader -> its lags, from `detection_lag`
 )->go.Figure:
