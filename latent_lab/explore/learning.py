@@ -4,19 +4,19 @@
 
 # %% auto #0
 __all__ = ['tail', 'Snapshot', 'thinking_options', 'moment', 'Keeping', 'Moments', 'learning', 'Watching', 'WatchLearning',
-           'last_thoughts', 'states_over_training', 'moment_at', 'map_of_step', 'share_held', 'LearningView',
-           'place_names', 'fitting_view', 'measured', 'told_of', 'draw_places', 'draw_learning', 'learning_map',
-           'learning_curve', 'shades', 'describe_learning', 'learning_frame', 'no_frame', 'Learning',
+           'last_thoughts', 'states_over_training', 'moment_at', 'map_of_step', 'share_held', 'probe_over_training',
+           'LearningView', 'place_names', 'fitting_view', 'measured', 'told_of', 'draw_places', 'draw_learning',
+           'learning_map', 'learning_curve', 'shades', 'describe_learning', 'learning_frame', 'no_frame', 'Learning',
            'learning_controls', 'fill_learning', 'heard_meanwhile', 'LearningWiring', 'LearningExplorer']
 
-# %% ../../nbs/api/71_explore.learning.ipynb #e8699982
+# %% ../../nbs/api/71_explore.learning.ipynb #f93d0814
 import copy
 import html
 import json
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from itertools import chain
@@ -24,6 +24,7 @@ from pathlib import Path
 
 import ipywidgets
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import torch
 import xarray as xr
@@ -35,10 +36,11 @@ from transformers import TrainerCallback
 from .compare import axis, said_by, vector_sites
 from .figures import amounts, empty_figure, format_value, ink, palette, scatter, style, style_map, with_gaps
 from .project import Projector
+from .thoughts import probe
 from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_html, plotly_library
 from ..trace import open_trace, write_trace
 
-# %% ../../nbs/api/71_explore.learning.ipynb #7efa6a1d
+# %% ../../nbs/api/71_explore.learning.ipynb #895a73ae
 class Snapshot:
     "A model as it is now, to think with while it goes on learning"
     def __init__(self): self.kept, self.model = {}, None
@@ -63,7 +65,7 @@ class Snapshot:
         vars(self.model).pop('forward', None)      # a trainer in half precision puts its own there, and that one is the model's
         return self.model.eval()
 
-# %% ../../nbs/api/71_explore.learning.ipynb #fc4125b4
+# %% ../../nbs/api/71_explore.learning.ipynb #d8aa3085
 def thinking_options(
     model,          # with the verb `think`
     texts:list[str], # what it will think about
@@ -86,7 +88,7 @@ def moment(
     written = lambda values: ('example', np.array(values, np.dtypes.StringDType()))
     return trace.assign_coords(asked=written(texts), said=written(said)).assign_attrs(training_step=step)
 
-# %% ../../nbs/api/71_explore.learning.ipynb #9b2ff096
+# %% ../../nbs/api/71_explore.learning.ipynb #d0f376b3
 class Keeping:
     "Moments of training as they come, in memory or in a folder"
     def __init__(self,
@@ -115,7 +117,7 @@ class Keeping:
         self.store.mkdir(parents=True, exist_ok=True)
         with open(self.store/'log.jsonl', 'a', encoding='utf-8') as file: file.write(json.dumps(self.log[-1]) + '\n')
 
-# %% ../../nbs/api/71_explore.learning.ipynb #95757e3a
+# %% ../../nbs/api/71_explore.learning.ipynb #0f024bdf
 class Moments(Keeping):
     "What was thought at each step of training, with what others have kept"
     def there(self)->tuple[dict[int, Path], int]:
@@ -143,7 +145,7 @@ class Moments(Keeping):
         self.log = [line for line in self.log if line['step'] <= after]
         if self.store is not None and self.there()[1]: (self.store/'log.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in self.log), encoding='utf-8')
 
-# %% ../../nbs/api/71_explore.learning.ipynb #4bb012d5
+# %% ../../nbs/api/71_explore.learning.ipynb #7a39172f
 def learning(
     moments:Moments|str|Path, # or the folder where they lie
 )->xr.Dataset:                # `training_step` in front; what never changes is there once
@@ -158,7 +160,7 @@ def learning(
     around = [next((loss for at, loss in logged if at >= step > 0), np.nan) for step in moments.steps]
     return film.assign_coords(loss=('training_step', around))
 
-# %% ../../nbs/api/71_explore.learning.ipynb #7e7db4df
+# %% ../../nbs/api/71_explore.learning.ipynb #4de40c87
 class Watching:
     "Thinks about a few texts in a thread of its own, one moment after the other"
     def __init__(self,
@@ -194,7 +196,7 @@ class Watching:
         self.stood.append((step, waited-before, time.perf_counter()-waited))
         self.worker.submit(step)
 
-# %% ../../nbs/api/71_explore.learning.ipynb #b20bb71f
+# %% ../../nbs/api/71_explore.learning.ipynb #259a1265
 class WatchLearning(TrainerCallback, Watching):
     "A trainer's callback: what a model thinks of a few texts, and says to them, while it learns"
     def begin(self, args, state):
@@ -223,7 +225,7 @@ class WatchLearning(TrainerCallback, Watching):
         if state.is_world_process_zero: self.settle()
         for follower in self.followers: follower()      # the loss is known up to the end
 
-# %% ../../nbs/api/71_explore.learning.ipynb #3515fc63
+# %% ../../nbs/api/71_explore.learning.ipynb #6d168048
 def last_thoughts(
     values:xr.DataArray, # a site with an axis of steps of thinking
     dim:str,             # that axis
@@ -247,7 +249,7 @@ def states_over_training(
     if steps is not None: values = last_thoughts(values, steps)
     return (values if values.ndim == 4 else values.expand_dims('place', 2)).values
 
-# %% ../../nbs/api/71_explore.learning.ipynb #cc0259d6
+# %% ../../nbs/api/71_explore.learning.ipynb #255254b4
 def moment_at(
     film:xr.Dataset, # from `learning`
     step:int,        # of training
@@ -267,7 +269,7 @@ def map_of_step(
     states = states_over_training(film, site, layer)[moment_at(film, step)]
     return Projector().fit(states[np.isfinite(states).all(-1)])
 
-# %% ../../nbs/api/71_explore.learning.ipynb #554ea5db
+# %% ../../nbs/api/71_explore.learning.ipynb #670264d5
 def share_held(
     projector:Projector, # a fitted, linear map
     states:Float[np.ndarray, '... f'], # of any moment
@@ -278,7 +280,25 @@ def share_held(
     placed = projector.transform(rows).astype('float64')
     return float(np.square(placed-placed.mean(0)).sum()/total) if total else 1.
 
-# %% ../../nbs/api/71_explore.learning.ipynb #e61d78e2
+# %% ../../nbs/api/71_explore.learning.ipynb #04208531
+def probe_over_training(
+    film:xr.Dataset,              # from `learning`; of many texts
+    truth:Mapping[str, Sequence], # name of a quantity -> its value for each text
+    site:str='state',             # one of its `vector_sites`
+    layer:int=-1,                 # for a site with layers
+    token:int=-1,                 # which token (or slot) of each text
+    **settings,                   # what `probe` takes: `folds`, `shuffles`, `ridge`, `seed`
+)->pd.DataFrame:                  # a row for each moment and quantity
+    "What can be read off at which step, above chance and above the model that had learnt nothing"
+    states, steps = states_over_training(film, site, layer)[:, :, token].swapaxes(0, 1), film.training_step.values.tolist()
+    table = probe(states, truth, **settings).table
+    named = {f'thought {i+1}' if i < len(steps)-1 else 'answer': step for i, step in enumerate(steps)}      # a probe knows moments as thoughts
+    doubt = 1.96*np.sqrt(table.accuracy*(1-table.accuracy)/len(states))
+    found = pd.DataFrame(dict(step=table.thought.map(named), quantity=table.quantity, accuracy=table.accuracy, low=(table.accuracy-doubt).clip(0), high=(table.accuracy+doubt).clip(upper=1), chance=table.chance, selectivity=table.above, p=table.p))
+    before = found[found.step == steps[0]].set_index('quantity').selectivity
+    return found.assign(learnt=found.selectivity-found.quantity.map(before))
+
+# %% ../../nbs/api/71_explore.learning.ipynb #1437039f
 @dataclass(frozen=True, kw_only=True)
 class LearningView:
     "Everything a reader can choose"
@@ -316,7 +336,7 @@ def fitting_view(
     mapped_at = view.mapped_at if view.mapped_at in film.training_step.values else int(film.training_step.values[-1])
     return replace(view, site=site, example=example, layer=layer, token=token, mapped_at=mapped_at, position=view.position % moments if view.position < moments else moments-1)
 
-# %% ../../nbs/api/71_explore.learning.ipynb #9e017751
+# %% ../../nbs/api/71_explore.learning.ipynb #5ac8df15
 def measured(
     film:xr.Dataset, # from `learning`
     example:int,     # one of its texts
@@ -341,7 +361,7 @@ def told_of(
     return [f'step {step}' + ''.join(f' · {name} {format_value(values[i])}' for name, values in numbers.items() if values[i] == values[i]) + (f' · says “{" ".join(said[i].split())}”' if said[i] else '')
             for i, step in enumerate(film.training_step.values)]
 
-# %% ../../nbs/api/71_explore.learning.ipynb #9f8e20f2
+# %% ../../nbs/api/71_explore.learning.ipynb #c7232d24
 def draw_places(
     places:Float[np.ndarray, 's n c'], # where each token is at each moment
     names:list[str],                   # of the tokens; not escaped
@@ -376,7 +396,7 @@ def draw_learning(
     fig.update_xaxes(range=[left-room[0], right+room[0]]).update_yaxes(range=[low-room[1], high+room[1]])      # a page that was empty would keep the ranges of nothing
     return style_map(fig.update_layout(margin_t=84, margin_r=70), projector), places[:, token]
 
-# %% ../../nbs/api/71_explore.learning.ipynb #04154b0f
+# %% ../../nbs/api/71_explore.learning.ipynb #b7633e38
 def learning_map(
     film:xr.Dataset,              # from `learning`
     projector:Projector|None=None, # a map fitted earlier, which is left as it is; PCA of the newest moment if not given
@@ -386,7 +406,7 @@ def learning_map(
     view = fitting_view(LearningView(**choices), film)
     return draw_learning(film, view, projector or map_of_step(film, view.mapped_at, view.site, view.layer))[0]
 
-# %% ../../nbs/api/71_explore.learning.ipynb #9b7991e9
+# %% ../../nbs/api/71_explore.learning.ipynb #68b66bff
 def learning_curve(
     film:xr.Dataset, # from `learning`
 )->go.Figure:
@@ -400,7 +420,7 @@ def learning_curve(
     style(fig, 'Loss and surprise', f'steps {steps[0]} to {steps[-1]}; nats a token', height=340).update_layout(hovermode='x unified', margin_t=96)
     return fig.update_xaxes(title_text='training step').update_yaxes(title_text='nats', rangemode='tozero')
 
-# %% ../../nbs/api/71_explore.learning.ipynb #236895ef
+# %% ../../nbs/api/71_explore.learning.ipynb #300d4eb9
 def shades(
     values:Float[np.ndarray, 's'], # one a moment; NaN where it is not known
 )->list[str]:                      # CSS colours
@@ -408,7 +428,7 @@ def shades(
     low, high = (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (0., 0.)
     return sample_colorscale(amounts, np.nan_to_num((values-low)/((high-low) or 1.)).clip(0, 1).tolist())
 
-# %% ../../nbs/api/71_explore.learning.ipynb #c4acd9ac
+# %% ../../nbs/api/71_explore.learning.ipynb #80963eff
 tail = 8   # moments of the past that are drawn
 
 def describe_learning(
@@ -436,14 +456,14 @@ def learning_frame(
     return dict(figure=figure.update_layout(width=None, autosize=True), tokens=list(map(str, steps)), colors=shades(numbers.get('surprise', np.array(steps, float))), positions=steps, places=places.round(4).tolist(),
                 said=told, columns=['step', *numbers, 'says'], rows=rows, summary=describe_learning(film, view), trail=tail, position=now)
 
-# %% ../../nbs/api/71_explore.learning.ipynb #5fad6031
+# %% ../../nbs/api/71_explore.learning.ipynb #a6dcb392
 def no_frame(
     why:str, # it is empty
 )->dict:
     "A page before there is anything to see"
     return dict(figure=empty_figure('Watch it learn', why).update_layout(width=None, autosize=True), tokens=[], colors=[], positions=[], places=[], said=[], columns=['step', 'says'], rows=[], summary=why, trail=tail, position=0)
 
-# %% ../../nbs/api/71_explore.learning.ipynb #80eefba8
+# %% ../../nbs/api/71_explore.learning.ipynb #d0a0ec4c
 class Learning(Portable):
     "A film of training and what is shown of it, without any controls"
     def __init__(self,
@@ -487,7 +507,7 @@ class Learning(Portable):
         facts = {} if self.film is None else {'model': self.film.attrs.get('model'), 'view': self.as_code()}
         return page_html(self.frame(), 'Watch it learn', ' · '.join(f'{name}: {fact}' for name, fact in facts.items() if fact) + f' · {date.today()}')
 
-# %% ../../nbs/api/71_explore.learning.ipynb #a5a09eab
+# %% ../../nbs/api/71_explore.learning.ipynb #ce23a24a
 def learning_controls()->dict[str, ipywidgets.Widget]: # by the field of the view that they set
     "One list for each choice"
     def wide(pixels): return dict(layout=ipywidgets.Layout(width=f'{pixels}px', margin='0 16px 6px 0'), style=dict(description_width='initial'))
@@ -512,7 +532,7 @@ def fill_learning(
         controls[name].value = getattr(view, name)
         controls[name].layout.display = 'none' if len(options) < 2 else None
 
-# %% ../../nbs/api/71_explore.learning.ipynb #1a284ec6
+# %% ../../nbs/api/71_explore.learning.ipynb #6ef6a26c
 def heard_meanwhile(
     widget:ipywidgets.Widget, # with all that is in it
 ):
@@ -521,7 +541,7 @@ def heard_meanwhile(
         if isinstance(inner, ipywidgets.Widget): heard_meanwhile(inner)
     if widget.comm is not None: widget.comm._reply_subshell_for = lambda data, sent_to: sent_to
 
-# %% ../../nbs/api/71_explore.learning.ipynb #7ef47104
+# %% ../../nbs/api/71_explore.learning.ipynb #91db2b89
 class LearningWiring(Learning):
     "From a control, or a new moment, to the page; needs `controls`, `page` and `latest`"
     error, filler = None, None    # the last exception; the thread that is changing controls itself
@@ -561,7 +581,7 @@ class LearningWiring(Learning):
         if self.page.position == was: self.page.position = shown['position']
         self.page.frame = frame_json(shown)
 
-# %% ../../nbs/api/71_explore.learning.ipynb #fc79888f
+# %% ../../nbs/api/71_explore.learning.ipynb #b0fb75ec
 class LearningExplorer(LearningWiring, Explorer, ipywidgets.VBox):
     "Watch a model learn, while it does or afterwards"
     def __init__(self,
