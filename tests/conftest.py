@@ -169,7 +169,7 @@ def drawn(element):
 
 # ---- toys that each explorer can look into
 
-EXPLORERS = 'trajectory', 'interpolation', 'pondering', 'debugger'
+EXPLORERS = 'trajectory', 'interpolation', 'pondering', 'debugger', 'learning'
 
 
 @cache
@@ -189,15 +189,31 @@ def toy_thinker():
     return model
 
 
+def toy_film():
+    "Three moments of a training that never was"
+    from latent_lab.explore.learning import Moments, learning
+    from latent_lab.explore.project import spiral_trace
+    moments = Moments()
+    for step in (0, 10, 20):
+        trace = spiral_trace(3, length=12, seed=1)
+        said = ('example', [f'said at {step}']*3)
+        moments.add(trace.assign(state=trace.state*(1+step/10)).assign_coords(asked=('example', ['one', 'two', 'three']), said=said).assign_attrs(training_step=step))
+    return learning(moments)
+
+
 def toy_explorer(kind, /, **choices):
     "An explorer of a toy, and what its code is about"
     from latent_lab.explore.debugger import ThoughtExplorer
     from latent_lab.explore.interpolate import ToyIdeas, all_toy_texts
     from latent_lab.explore.interpolation import InterpolationExplorer
+    from latent_lab.explore.learning import LearningExplorer
     from latent_lab.explore.pondering import PonderExplorer, Speller
     from latent_lab.explore.project import spiral_trace
     from latent_lab.explore.widgets import TrajectoryExplorer
-    names = dict(TrajectoryExplorer=TrajectoryExplorer, InterpolationExplorer=InterpolationExplorer, PonderExplorer=PonderExplorer, ThoughtExplorer=ThoughtExplorer)
+    names = dict(TrajectoryExplorer=TrajectoryExplorer, InterpolationExplorer=InterpolationExplorer, PonderExplorer=PonderExplorer, ThoughtExplorer=ThoughtExplorer, LearningExplorer=LearningExplorer)
+    if kind == 'learning':
+        names['film'] = toy_film()
+        return LearningExplorer(names['film'], **choices), names
     if kind == 'trajectory':
         names['trace'] = spiral_trace(3, length=40)
         return TrajectoryExplorer(names['trace'], **choices), names

@@ -9,10 +9,10 @@ from playwright.sync_api import expect
 from latent_lab.explore.forks import Edit
 
 each_explorer = pytest.mark.parametrize('kind', EXPLORERS)
-CONTROL = dict(trajectory='.ll-slider', interpolation='.ll-slide', pondering='.ll-scroller', debugger='.ll-scroller')   # what arrows move
-SAYS = dict(trajectory='.ll-said', interpolation='.ll-sentence', pondering='.ll-said', debugger='.ll-said')             # where a move is read
-MOVE = dict(trajectory='End', interpolation='PageUp', pondering='Home', debugger='ArrowRight')                          # a key that goes elsewhere
-PAGE = dict(trajectory='.ll-walk', interpolation='.ll-way', pondering='.ll-ponder', debugger='.ll-debugger')
+CONTROL = dict(trajectory='.ll-slider', interpolation='.ll-slide', pondering='.ll-scroller', debugger='.ll-scroller', learning='.ll-slider')   # what arrows move
+SAYS = dict(trajectory='.ll-said', interpolation='.ll-sentence', pondering='.ll-said', debugger='.ll-said', learning='.ll-said')             # where a move is read
+MOVE = dict(trajectory='End', interpolation='PageUp', pondering='Home', debugger='ArrowRight', learning='Home')                          # a key that goes elsewhere
+PAGE = dict(trajectory='.ll-walk', interpolation='.ll-way', pondering='.ll-ponder', debugger='.ll-debugger', learning='.ll-walk')
 
 
 def barriers(page, within):
@@ -22,9 +22,9 @@ def barriers(page, within):
     return [(v['id'], v['nodes'][0]['html'][:200], v['nodes'][0]['failureSummary']) for v in found if v['impact'] in ('serious', 'critical')]
 
 
-def open_drawn(page, kind):
-    "The page of an explorer, once its pictures are drawn"
-    element = page.locator(PAGE[kind])
+def open_drawn(page, kind, number=0):
+    "The page of an explorer, once its pictures are drawn; the first with such a page, or another"
+    element = page.locator(PAGE[kind]).nth(number)
     expect(element.locator('.main-svg').first).to_be_visible(timeout=patience)
     return element
 
@@ -57,7 +57,7 @@ def test_one_file(kind, tmp_path, browser):
         page.keyboard.press(MOVE[kind])
         expect(says).not_to_have_text(start)
         moved = says.inner_text()
-        for name, value in dict(trajectory=dict(position=39), interpolation=dict(alpha=.7), pondering=dict(position=0, thought=2), debugger=dict(step='thought 2'))[kind].items(): setattr(explorer.page, name, value)
+        for name, value in dict(trajectory=dict(position=39), interpolation=dict(alpha=.7), pondering=dict(position=0, thought=2), debugger=dict(step='thought 2'), learning=dict(position=0))[kind].items(): setattr(explorer.page, name, value)
         expect(code).to_have_text(explorer.as_code())
         press(element, 'Copy as code')
         expect(element.get_by_role('status').filter(has_text='cop').first).to_be_visible()
@@ -114,25 +114,26 @@ def test_focus_is_seen(kind, tmp_path, browser):
         assert {'Undo', 'Redo', 'Keep', 'Copy as code', 'As code'} <= set(stops), stops
 
 
-four = '''import sys
+every = '''import sys
 sys.path.insert(0, {tests!r})
 from IPython.display import display
 from conftest import EXPLORERS, toy_explorer
 ---
-four = [toy_explorer(kind)[0] for kind in EXPLORERS]
-for one in four: display(one)
+every = [toy_explorer(kind)[0] for kind in EXPLORERS]
+for one in every: display(one)
 ---
-print(*(one.as_code() for one in four), sep='\\n')'''
+print(*(one.as_code() for one in every), sep='\\n')'''
 
 
 def test_in_jupyterlab(lab, browser, tmp_path_factory):
     "With a kernel: undo brings back a text, what is kept comes back, the page writes the kernel's code; and no barrier in either theme"
     from pathlib import Path
-    add_notebook(lab, 'four.ipynb', four.format(tests=str(Path(__file__).parent)))
+    add_notebook(lab, 'every.ipynb', every.format(tests=str(Path(__file__).parent)))
     with watched(browser) as page:
-        open_notebook(page, lab, 'four.ipynb')
+        open_notebook(page, lab, 'every.ipynb')
         run_all(page)
-        elements = {kind: open_drawn(page, kind) for kind in EXPLORERS}
+        pages = [PAGE[kind] for kind in EXPLORERS]
+        elements = {kind: open_drawn(page, kind, pages[:i].count(PAGE[kind])) for i, kind in enumerate(EXPLORERS)}
         for kind, element in elements.items():
             says = element.locator(SAYS[kind])
             start = says.inner_text()
@@ -151,7 +152,7 @@ def test_in_jupyterlab(lab, browser, tmp_path_factory):
             expect(says).to_have_text(moved)
 
         # a text is of the kernel; Ctrl+Z in its box is the box's own
-        tokens, text = elements['pondering'].locator('.ll-token'), page.get_by_label('Text', exact=True)
+        tokens, text = elements['pondering'].locator('.ll-token'), page.get_by_role('textbox', name='Text', exact=True)
         text.fill('a dog sleeps')
         expect(tokens).to_have_text(['a', 'dog', 'sleeps'])
         press(elements['pondering'], 'Undo')

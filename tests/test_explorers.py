@@ -17,9 +17,9 @@ each_explorer = pytest.mark.parametrize('kind', EXPLORERS)
 
 # A view of each that is not the first one, and what a control can be given: many wishes, of which the last must win
 OTHER = dict(trajectory=dict(example=1, position=7, color='position', dimensions=3), interpolation=dict(alpha=.3, kind='linear'),
-             pondering=dict(position=2, thought=0, color='gate'), debugger=dict(edits={2: Edit('zero')}, step='thought 2', thoughts=4))
+             pondering=dict(position=2, thought=0, color='gate'), debugger=dict(edits={2: Edit('zero')}, step='thought 2', thoughts=4), learning=dict(example=1, position=0, mapped_at=10, token=3))
 WISHES = dict(trajectory=('example', [0, 1], 2), interpolation=('text', ['The old cat rests in town.', 'The big bear jumps in the hills.'], 'The small dog runs at home.'),
-              pondering=('texts', ['a cat', 'a dog'], 'two mice'), debugger=('question', ['1+2=', '3+4='], '5+6='))
+              pondering=('texts', ['a cat', 'a dog'], 'two mice'), debugger=('question', ['1+2=', '3+4='], '5+6='), learning=('example', [0, 1], 2))
 
 
 def control(explorer, name): return explorer.boxes[0] if name == 'text' else explorer.controls[name]
@@ -102,7 +102,7 @@ def test_an_error_is_on_the_page_and_is_raised(kind, monkeypatch):
     good, (name, _, last) = explorer.page.frame, WISHES[kind]
     def fails(*args): raise RuntimeError('the machine is on fire')
     with monkeypatch.context() as patched:
-        patched.setattr(explorer, dict(trajectory='atlas', interpolation='travel', pondering='think', debugger='begin')[kind], fails)
+        patched.setattr(explorer, dict(trajectory='atlas', interpolation='travel', pondering='think', debugger='begin', learning='map')[kind], fails)
         control(explorer, name).value = last
         with pytest.raises(RuntimeError, match='on fire'): explorer.settle()
     assert 'the machine is on fire' in explorer.page.error and explorer.page.frame == good and explorer.page.busy == ''

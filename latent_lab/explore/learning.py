@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import date
 from itertools import chain
 from pathlib import Path
 
@@ -37,7 +36,7 @@ from .compare import axis, said_by, vector_sites
 from .figures import amounts, empty_figure, format_value, ink, palette, scatter, style, style_map, with_gaps
 from .project import Projector
 from .thoughts import probe
-from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_html, plotly_library
+from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, plotly_library
 from ..trace import open_trace, write_trace
 
 # %% ../../nbs/api/71_explore.learning.ipynb #895a73ae
@@ -454,7 +453,7 @@ def learning_frame(
     numbers, steps = measured(film, view.example), film.training_step.values.tolist()
     rows = [[str(step), *(format_value(values[i]) for values in numbers.values()), told[i].partition(' · says ')[2].strip('“”')] for i, step in enumerate(steps)]
     return dict(figure=figure.update_layout(width=None, autosize=True), tokens=list(map(str, steps)), colors=shades(numbers.get('surprise', np.array(steps, float))), positions=steps, places=places.round(4).tolist(),
-                said=told, columns=['step', *numbers, 'says'], rows=rows, summary=describe_learning(film, view), trail=tail, position=now)
+                said=told, columns=['step', *numbers, 'says'], rows=rows, summary=describe_learning(film, view), trail=tail, position=now, usual=-1)
 
 # %% ../../nbs/api/71_explore.learning.ipynb #a6dcb392
 def no_frame(
@@ -466,6 +465,8 @@ def no_frame(
 # %% ../../nbs/api/71_explore.learning.ipynb #d0a0ec4c
 class Learning(Portable):
     "A film of training and what is shown of it, without any controls"
+    called = 'LearningExplorer'
+
     def __init__(self,
         source,      # a `WatchLearning`, its folder, or what `learning` made of it
         **choices,   # fields of `LearningView`
@@ -496,16 +497,19 @@ class Learning(Portable):
         "Everything on the page, as plain values"
         return no_frame('The run has not begun: its first moment is kept before the first step.') if self.film is None else learning_frame(self.film, fitting_view(self.view, self.film), self.map())
 
-    def as_code(self)->str:
-        "The call that shows this view again"
-        source = 'film' if self.moments is None or self.moments.store is None else repr(str(self.moments.store))
-        chosen = {} if self.film is None else {name: value for name, value in asdict(self.view).items() if value != getattr(LearningView, name)}
-        return f'LearningExplorer({", ".join([source, *(f"{name}={value!r}" for name, value in chosen.items())])})'
+    def source(self)->list[str]: return ['film' if self.moments is None or self.moments.store is None else repr(str(self.moments.store))]
 
-    def to_html(self)->str:
-        "One page with the map, the slider and the table; it needs no network"
-        facts = {} if self.film is None else {'model': self.film.attrs.get('model'), 'view': self.as_code()}
-        return page_html(self.frame(), 'Watch it learn', ' · '.join(f'{name}: {fact}' for name, fact in facts.items() if fact) + f' · {date.today()}')
+    def chosen(self)->dict[str, str]: return {} if self.film is None else {name: repr(value) for name, value in asdict(self.view).items() if value != getattr(LearningView, name)}
+
+    def caption(self)->str:
+        "The present view in one line"
+        if self.film is None: return 'nothing yet'
+        view = fitting_view(self.view, self.film)
+        return f'step {self.film.training_step.values[view.position]} · text {view.example} · {view.site} · {place_names(self.film, view.example, view.site)[view.token]} at {view.token}'
+
+    def title(self)->str: return 'Watch it learn'
+
+    def facts(self)->dict: return {} if self.film is None else {'model': self.film.attrs.get('model')}
 
 # %% ../../nbs/api/71_explore.learning.ipynb #ce23a24a
 def learning_controls()->dict[str, ipywidgets.Widget]: # by the field of the view that they set
@@ -542,10 +546,8 @@ def heard_meanwhile(
     if widget.comm is not None: widget.comm._reply_subshell_for = lambda data, sent_to: sent_to
 
 # %% ../../nbs/api/71_explore.learning.ipynb #91db2b89
-class LearningWiring(Learning):
+class LearningWiring(Learning, Explorer):
     "From a control, or a new moment, to the page; needs `controls`, `page` and `latest`"
-    error, filler = None, None    # the last exception; the thread that is changing controls itself
-
     @property
     def view(self)->LearningView: return replace(self.current, position=self.page.position) if 'page' in vars(self) else self.current
 
@@ -554,6 +556,8 @@ class LearningWiring(Learning):
         if self.filler == threading.get_ident(): return
         self.page.busy = 'working …'
         self.latest.submit({name: control.value for name, control in self.controls.items() if control.value is not None})
+
+    def put(self, view): fill_learning(self.controls, self.film, view)     # which tokens there are hangs on the text
 
     def refresh(self):
         "A moment was added"
@@ -567,6 +571,7 @@ class LearningWiring(Learning):
             self.current = replace(self.current, **chosen, position=-1 if newest else was)
             self.read()
             if self.film is not None: self.show(was)
+            self.remember() if chosen else self.tell()      # who only watches has chosen nothing
             self.error, self.page.error = None, ''
         except Exception as error: self.error, self.page.error = error, f'{type(error).__name__}: {error}'
         finally:
@@ -574,15 +579,14 @@ class LearningWiring(Learning):
 
     def show(self, was:int):
         "Bring page and controls in line with the current view; who has moved on since `was` stays there"
-        self.filler = threading.get_ident()
-        try: fill_learning(self.controls, self.film, self.current)
-        finally: self.filler = None
         shown = learning_frame(self.film, self.current, self.map())
-        if self.page.position == was: self.page.position = shown['position']
+        with self.filling():
+            fill_learning(self.controls, self.film, self.current)
+            if self.page.position == was: self.page.position = shown['position']
         self.page.frame = frame_json(shown)
 
 # %% ../../nbs/api/71_explore.learning.ipynb #b0fb75ec
-class LearningExplorer(LearningWiring, Explorer, ipywidgets.VBox):
+class LearningExplorer(LearningWiring, ipywidgets.VBox):
     "Watch a model learn, while it does or afterwards"
     def __init__(self,
         source,      # a `WatchLearning`, its folder, or what `learning` made of it
@@ -597,6 +601,7 @@ class LearningExplorer(LearningWiring, Explorer, ipywidgets.VBox):
         self.add_class('ll-explorer')
         heard_meanwhile(self)
         for control in self.controls.values(): control.observe(self.ask, 'value')
+        self.follow_page()
         if isinstance(source, Watching): source.followers.append(self.refresh)
 
     def follow(self,

@@ -170,7 +170,7 @@ export function mount(root, Plotly, tell = () => {}) {
     move: (to) => move(to, false),
     place: () => (frame ? { position: at } : null),
     goTo: ({ position }) => move(position),
-    chosen: () => (frame ? { position: at || null } : {}),
+    chosen: () => (frame ? { position: at === (frame.usual ?? 0) ? null : at } : {}),   // `usual`: where the explorer is by itself
     caption: () => parts.said.textContent,
     busy(text) { parts.busy.textContent = text; root.setAttribute("aria-busy", Boolean(text)); },
     error(text) { parts.error.textContent = text; parts.error.hidden = !text; },
