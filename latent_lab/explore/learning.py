@@ -7,9 +7,9 @@ __all__ = ['tail', 'Snapshot', 'thinking_options', 'moment', 'Keeping', 'Moments
            'last_thoughts', 'states_over_training', 'moment_at', 'map_of_step', 'share_held', 'probe_over_training',
            'LearningView', 'place_names', 'fitting_view', 'measured', 'told_of', 'draw_places', 'draw_learning',
            'learning_map', 'learning_curve', 'shades', 'describe_learning', 'learning_frame', 'no_frame', 'Learning',
-           'learning_controls', 'fill_learning', 'heard_meanwhile', 'LearningWiring', 'LearningExplorer']
+           'learning_controls', 'fill_learning', 'LearningWiring', 'LearningExplorer']
 
-# %% ../../nbs/api/71_explore.learning.ipynb #f93d0814
+# %% ../../nbs/api/71_explore.learning.ipynb #f396f7b3
 import copy
 import html
 import json
@@ -39,7 +39,7 @@ from .thoughts import probe
 from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, plotly_library
 from ..trace import open_trace, write_trace
 
-# %% ../../nbs/api/71_explore.learning.ipynb #895a73ae
+# %% ../../nbs/api/71_explore.learning.ipynb #4d51f530
 class Snapshot:
     "A model as it is now, to think with while it goes on learning"
     def __init__(self): self.kept, self.model = {}, None
@@ -64,7 +64,7 @@ class Snapshot:
         vars(self.model).pop('forward', None)      # a trainer in half precision puts its own there, and that one is the model's
         return self.model.eval()
 
-# %% ../../nbs/api/71_explore.learning.ipynb #d8aa3085
+# %% ../../nbs/api/71_explore.learning.ipynb #21dfc569
 def thinking_options(
     model,          # with the verb `think`
     texts:list[str], # what it will think about
@@ -87,7 +87,7 @@ def moment(
     written = lambda values: ('example', np.array(values, np.dtypes.StringDType()))
     return trace.assign_coords(asked=written(texts), said=written(said)).assign_attrs(training_step=step)
 
-# %% ../../nbs/api/71_explore.learning.ipynb #d0f376b3
+# %% ../../nbs/api/71_explore.learning.ipynb #9a75030e
 class Keeping:
     "Moments of training as they come, in memory or in a folder"
     def __init__(self,
@@ -116,7 +116,7 @@ class Keeping:
         self.store.mkdir(parents=True, exist_ok=True)
         with open(self.store/'log.jsonl', 'a', encoding='utf-8') as file: file.write(json.dumps(self.log[-1]) + '\n')
 
-# %% ../../nbs/api/71_explore.learning.ipynb #0f024bdf
+# %% ../../nbs/api/71_explore.learning.ipynb #bf7be56f
 class Moments(Keeping):
     "What was thought at each step of training, with what others have kept"
     def there(self)->tuple[dict[int, Path], int]:
@@ -144,7 +144,7 @@ class Moments(Keeping):
         self.log = [line for line in self.log if line['step'] <= after]
         if self.store is not None and self.there()[1]: (self.store/'log.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in self.log), encoding='utf-8')
 
-# %% ../../nbs/api/71_explore.learning.ipynb #7a39172f
+# %% ../../nbs/api/71_explore.learning.ipynb #ee0d7f52
 def learning(
     moments:Moments|str|Path, # or the folder where they lie
 )->xr.Dataset:                # `training_step` in front; what never changes is there once
@@ -159,7 +159,7 @@ def learning(
     around = [next((loss for at, loss in logged if at >= step > 0), np.nan) for step in moments.steps]
     return film.assign_coords(loss=('training_step', around))
 
-# %% ../../nbs/api/71_explore.learning.ipynb #4de40c87
+# %% ../../nbs/api/71_explore.learning.ipynb #96695cb1
 class Watching:
     "Thinks about a few texts in a thread of its own, one moment after the other"
     def __init__(self,
@@ -195,7 +195,7 @@ class Watching:
         self.stood.append((step, waited-before, time.perf_counter()-waited))
         self.worker.submit(step)
 
-# %% ../../nbs/api/71_explore.learning.ipynb #259a1265
+# %% ../../nbs/api/71_explore.learning.ipynb #dc6ecaab
 class WatchLearning(TrainerCallback, Watching):
     "A trainer's callback: what a model thinks of a few texts, and says to them, while it learns"
     def begin(self, args, state):
@@ -224,7 +224,7 @@ class WatchLearning(TrainerCallback, Watching):
         if state.is_world_process_zero: self.settle()
         for follower in self.followers: follower()      # the loss is known up to the end
 
-# %% ../../nbs/api/71_explore.learning.ipynb #6d168048
+# %% ../../nbs/api/71_explore.learning.ipynb #cda26282
 def last_thoughts(
     values:xr.DataArray, # a site with an axis of steps of thinking
     dim:str,             # that axis
@@ -248,7 +248,7 @@ def states_over_training(
     if steps is not None: values = last_thoughts(values, steps)
     return (values if values.ndim == 4 else values.expand_dims('place', 2)).values
 
-# %% ../../nbs/api/71_explore.learning.ipynb #255254b4
+# %% ../../nbs/api/71_explore.learning.ipynb #a66fae9d
 def moment_at(
     film:xr.Dataset, # from `learning`
     step:int,        # of training
@@ -268,7 +268,7 @@ def map_of_step(
     states = states_over_training(film, site, layer)[moment_at(film, step)]
     return Projector().fit(states[np.isfinite(states).all(-1)])
 
-# %% ../../nbs/api/71_explore.learning.ipynb #670264d5
+# %% ../../nbs/api/71_explore.learning.ipynb #55d6ccc4
 def share_held(
     projector:Projector, # a fitted, linear map
     states:Float[np.ndarray, '... f'], # of any moment
@@ -279,7 +279,7 @@ def share_held(
     placed = projector.transform(rows).astype('float64')
     return float(np.square(placed-placed.mean(0)).sum()/total) if total else 1.
 
-# %% ../../nbs/api/71_explore.learning.ipynb #04208531
+# %% ../../nbs/api/71_explore.learning.ipynb #e6942d42
 def probe_over_training(
     film:xr.Dataset,              # from `learning`; of many texts
     truth:Mapping[str, Sequence], # name of a quantity -> its value for each text
@@ -297,7 +297,7 @@ def probe_over_training(
     before = found[found.step == steps[0]].set_index('quantity').selectivity
     return found.assign(learnt=found.selectivity-found.quantity.map(before))
 
-# %% ../../nbs/api/71_explore.learning.ipynb #1437039f
+# %% ../../nbs/api/71_explore.learning.ipynb #afb9f6fe
 @dataclass(frozen=True, kw_only=True)
 class LearningView:
     "Everything a reader can choose"
@@ -335,7 +335,7 @@ def fitting_view(
     mapped_at = view.mapped_at if view.mapped_at in film.training_step.values else int(film.training_step.values[-1])
     return replace(view, site=site, example=example, layer=layer, token=token, mapped_at=mapped_at, position=view.position % moments if view.position < moments else moments-1)
 
-# %% ../../nbs/api/71_explore.learning.ipynb #5ac8df15
+# %% ../../nbs/api/71_explore.learning.ipynb #57f4300d
 def measured(
     film:xr.Dataset, # from `learning`
     example:int,     # one of its texts
@@ -360,7 +360,7 @@ def told_of(
     return [f'step {step}' + ''.join(f' · {name} {format_value(values[i])}' for name, values in numbers.items() if values[i] == values[i]) + (f' · says “{" ".join(said[i].split())}”' if said[i] else '')
             for i, step in enumerate(film.training_step.values)]
 
-# %% ../../nbs/api/71_explore.learning.ipynb #c7232d24
+# %% ../../nbs/api/71_explore.learning.ipynb #76c7aead
 def draw_places(
     places:Float[np.ndarray, 's n c'], # where each token is at each moment
     names:list[str],                   # of the tokens; not escaped
@@ -395,7 +395,7 @@ def draw_learning(
     fig.update_xaxes(range=[left-room[0], right+room[0]]).update_yaxes(range=[low-room[1], high+room[1]])      # a page that was empty would keep the ranges of nothing
     return style_map(fig.update_layout(margin_t=84, margin_r=70), projector), places[:, token]
 
-# %% ../../nbs/api/71_explore.learning.ipynb #b7633e38
+# %% ../../nbs/api/71_explore.learning.ipynb #77622f3c
 def learning_map(
     film:xr.Dataset,              # from `learning`
     projector:Projector|None=None, # a map fitted earlier, which is left as it is; PCA of the newest moment if not given
@@ -405,7 +405,7 @@ def learning_map(
     view = fitting_view(LearningView(**choices), film)
     return draw_learning(film, view, projector or map_of_step(film, view.mapped_at, view.site, view.layer))[0]
 
-# %% ../../nbs/api/71_explore.learning.ipynb #68b66bff
+# %% ../../nbs/api/71_explore.learning.ipynb #4f4671f1
 def learning_curve(
     film:xr.Dataset, # from `learning`
 )->go.Figure:
@@ -419,7 +419,7 @@ def learning_curve(
     style(fig, 'Loss and surprise', f'steps {steps[0]} to {steps[-1]}; nats a token', height=340).update_layout(hovermode='x unified', margin_t=96)
     return fig.update_xaxes(title_text='training step').update_yaxes(title_text='nats', rangemode='tozero')
 
-# %% ../../nbs/api/71_explore.learning.ipynb #300d4eb9
+# %% ../../nbs/api/71_explore.learning.ipynb #47c4895b
 def shades(
     values:Float[np.ndarray, 's'], # one a moment; NaN where it is not known
 )->list[str]:                      # CSS colours
@@ -427,7 +427,7 @@ def shades(
     low, high = (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (0., 0.)
     return sample_colorscale(amounts, np.nan_to_num((values-low)/((high-low) or 1.)).clip(0, 1).tolist())
 
-# %% ../../nbs/api/71_explore.learning.ipynb #80963eff
+# %% ../../nbs/api/71_explore.learning.ipynb #261d2628
 tail = 8   # moments of the past that are drawn
 
 def describe_learning(
@@ -453,16 +453,16 @@ def learning_frame(
     numbers, steps = measured(film, view.example), film.training_step.values.tolist()
     rows = [[str(step), *(format_value(values[i]) for values in numbers.values()), told[i].partition(' · says ')[2].strip('“”')] for i, step in enumerate(steps)]
     return dict(figure=figure.update_layout(width=None, autosize=True), tokens=list(map(str, steps)), colors=shades(numbers.get('surprise', np.array(steps, float))), positions=steps, places=places.round(4).tolist(),
-                said=told, columns=['step', *numbers, 'says'], rows=rows, summary=describe_learning(film, view), trail=tail, position=now, usual=-1)
+                said=told, columns=['step', *numbers, 'says'], rows=rows, summary=describe_learning(film, view), trail=tail, position=now, usual=-1, labels=dict(one='Step of training', all='Steps', table='Table of steps'))
 
-# %% ../../nbs/api/71_explore.learning.ipynb #a6dcb392
+# %% ../../nbs/api/71_explore.learning.ipynb #b2ccbfb2
 def no_frame(
     why:str, # it is empty
 )->dict:
     "A page before there is anything to see"
     return dict(figure=empty_figure('Watch it learn', why).update_layout(width=None, autosize=True), tokens=[], colors=[], positions=[], places=[], said=[], columns=['step', 'says'], rows=[], summary=why, trail=tail, position=0)
 
-# %% ../../nbs/api/71_explore.learning.ipynb #d0a0ec4c
+# %% ../../nbs/api/71_explore.learning.ipynb #a0e4c693
 class Learning(Portable):
     "A film of training and what is shown of it, without any controls"
     called = 'LearningExplorer'
@@ -511,7 +511,7 @@ class Learning(Portable):
 
     def facts(self)->dict: return {} if self.film is None else {'model': self.film.attrs.get('model')}
 
-# %% ../../nbs/api/71_explore.learning.ipynb #ce23a24a
+# %% ../../nbs/api/71_explore.learning.ipynb #4de2a218
 def learning_controls()->dict[str, ipywidgets.Widget]: # by the field of the view that they set
     "One list for each choice"
     def wide(pixels): return dict(layout=ipywidgets.Layout(width=f'{pixels}px', margin='0 16px 6px 0'), style=dict(description_width='initial'))
@@ -536,16 +536,7 @@ def fill_learning(
         controls[name].value = getattr(view, name)
         controls[name].layout.display = 'none' if len(options) < 2 else None
 
-# %% ../../nbs/api/71_explore.learning.ipynb #6ef6a26c
-def heard_meanwhile(
-    widget:ipywidgets.Widget, # with all that is in it
-):
-    "Let what a page says be heard while a cell runs"
-    for inner in (*getattr(widget, 'children', ()), getattr(widget, 'state', None)):
-        if isinstance(inner, ipywidgets.Widget): heard_meanwhile(inner)
-    if widget.comm is not None: widget.comm._reply_subshell_for = lambda data, sent_to: sent_to
-
-# %% ../../nbs/api/71_explore.learning.ipynb #91db2b89
+# %% ../../nbs/api/71_explore.learning.ipynb #8b6013ea
 class LearningWiring(Learning, Explorer):
     "From a control, or a new moment, to the page; needs `controls`, `page` and `latest`"
     @property
@@ -585,7 +576,7 @@ class LearningWiring(Learning, Explorer):
             if self.page.position == was: self.page.position = shown['position']
         self.page.frame = frame_json(shown)
 
-# %% ../../nbs/api/71_explore.learning.ipynb #b0fb75ec
+# %% ../../nbs/api/71_explore.learning.ipynb #721489b1
 class LearningExplorer(LearningWiring, ipywidgets.VBox):
     "Watch a model learn, while it does or afterwards"
     def __init__(self,
@@ -599,7 +590,6 @@ class LearningExplorer(LearningWiring, ipywidgets.VBox):
         row = ipywidgets.HBox(list(self.controls.values()), layout=ipywidgets.Layout(flex_flow='row wrap', max_width='1000px', overflow='visible'))
         ipywidgets.VBox.__init__(self, [row, PageElement(state=self.page, library=plotly_library())], layout=ipywidgets.Layout(overflow='visible'))
         self.add_class('ll-explorer')
-        heard_meanwhile(self)
         for control in self.controls.values(): control.observe(self.ask, 'value')
         self.follow_page()
         if isinstance(source, Watching): source.followers.append(self.refresh)

@@ -17,11 +17,8 @@ function build(root) {
     table: element("div", { className: "ll-scroll", tabIndex: 0, role: "region" }),
   };
   parts.play.setAttribute("aria-label", "Play");
-  parts.slider.setAttribute("aria-label", "Token");
-  parts.tokens.setAttribute("aria-label", "Text: arrows walk along it, Enter or a click goes there");
   parts.tokens.setAttribute("aria-orientation", "horizontal");
   parts.said.setAttribute("aria-live", "polite");
-  parts.table.setAttribute("aria-label", "Table of tokens");
   parts.details = element("details", { className: "ll-details" }, element("summary", { textContent: "As a table" }), parts.table);
   root.classList.add("ll-page", "ll-walk");
   root.replaceChildren(parts.error, element("div", { className: "ll-picture" }, parts.plot, parts.busy), parts.quality,
@@ -30,6 +27,10 @@ function build(root) {
 }
 
 function drawTokens(parts, frame) {
+  const { one = "Token", all = "Text", table = "Table of tokens" } = frame.labels ?? {};   // what is walked along need not be a text
+  parts.slider.setAttribute("aria-label", one);
+  parts.tokens.setAttribute("aria-label", `${all}: arrows walk along it, Enter or a click goes there`);
+  parts.table.setAttribute("aria-label", table);
   parts.tokens.replaceChildren(...frame.tokens.map((text, i) => {
     const token = element("span", { className: "ll-token", role: "option", tabIndex: -1, textContent: text });
     token.setAttribute("aria-label", `“${text}” at ${frame.positions[i]}`);

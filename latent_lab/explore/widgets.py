@@ -8,8 +8,8 @@ __all__ = ['trail', 'held', 'page', 'most_kept', 'most_views', 'TrajectoryView',
            'plain_figure', 'frame_json', 'NewestRequest', 'LatestWins', 'PlotlyLibrary', 'plotly_library', 'PageState',
            'page_asset', 'page_assets', 'PageElement', 'packed_plotly', 'pages_html', 'page_html', 'write_beside',
            'write_page', 'still_svg', 'still_html', 'Exploration', 'Spelled', 'Seen', 'Keeping', 'Portable',
-           'example_names', 'make_controls', 'fill_controls', 'Views', 'Settled', 'Returning', 'Explorer', 'Wiring',
-           'TrajectoryExplorer']
+           'example_names', 'make_controls', 'fill_controls', 'Views', 'Settled', 'Returning', 'heard_meanwhile',
+           'Explorer', 'Wiring', 'TrajectoryExplorer']
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #f633ade4
 import base64
@@ -656,13 +656,23 @@ class Returning(Settled):
             for name, value in here.items(): setattr(self.page, name, value)
         self.ask() if asks else self.remember()
 
+# %% ../../nbs/api/64_explore.widgets.ipynb #bf3f0176
+def heard_meanwhile(
+    widget:ipywidgets.Widget, # with all that is in it
+):
+    "Let what a page says be heard while a cell runs"
+    for inner in (*getattr(widget, 'children', ()), getattr(widget, 'state', None)):
+        if isinstance(inner, ipywidgets.Widget): heard_meanwhile(inner)
+    if widget.comm is not None: widget.comm._reply_subshell_for = lambda data, sent_to: sent_to
+
 # %% ../../nbs/api/64_explore.widgets.ipynb #8d2ab16d
 class Explorer(Returning):
     "What all explorers with controls share: what was seen, and the buttons of the page"
     history, rest, failed = Views(), .5, None   # what was seen; seconds that a view must be looked at to be remembered; what raised the last exception
 
     def follow_page(self):
-        "Remember what is shown, and do what the buttons say"
+        "Remember what is shown, and do what the buttons say, also while a cell runs"
+        heard_meanwhile(self)
         for name in self.here: self.page.observe(self.remember, name)
         self.page.observe(self.pressed, 'wish')
         self.remember()
