@@ -106,14 +106,15 @@ def relink(text, config):
     return re.sub(r'(\]\((?!https?:)[^)\s]*?)\b\d+[a-z]?_([^/)\s]*\.ipynb)', r'\1\2', text)
 
 def explorer_of(path):
-    "The first explorer of a notebook, which is run up to it; None if it has none"
-    names = {'__name__': '__main__'}
+    "The first explorer of a notebook, which is run until it has something to show; None if it has none"
+    names, explorer = {'__name__': '__main__'}, None
     for cell in read_nb(path).cells:
         if cell.cell_type != 'code': continue
         *before, last = ast.parse(cell.source).body
         exec(compile(ast.Module(before, []), path.name, 'exec'), names)
         value = eval(compile(ast.Expression(last.value), path.name, 'eval'), names) if isinstance(last, ast.Expr) else exec(compile(ast.Module([last], []), path.name, 'exec'), names)
-        if hasattr(value, 'snapshot'): return value
+        explorer = value if explorer is None and hasattr(value, 'snapshot') else explorer
+        if explorer is not None and getattr(explorer.settle(), 'film', ...) is not None: return explorer      # a film of training begins with it
 
 def live_explorers(config):
     "Each lab notebook's explorer as a page of its own, by the name of the notebook's page"
