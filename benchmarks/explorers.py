@@ -177,6 +177,8 @@ def ideas(lab, browser, rounds):
         known = [waits(element, slide.format(a/10, ''), 'root.querySelector(".ll-sentence").dataset.key !== before') for a in [(3*i) % 10+.0 for i in range(1, rounds+2)]][1:]
         read = '!root.querySelector(".ll-facts").textContent.includes("nearest") && root.querySelector(".ll-count").textContent === "α {:.2f}"'
         fresh = [waits(element, slide.format(a, 's.dispatchEvent(new Event("change", { bubbles: true }))'), read.format(a)) for a in [round(.04+.1*i, 2) for i in range(min(rounds, 10))]]
+        whole = read + ' && !root.querySelector(".ll-busy").textContent'
+        chosen = [waits(element, slide.format(a, 's.dispatchEvent(new Event("change", { bubbles: true }))'), whole.format(a)) for a in [round(.07+.1*i, 2) for i in range(min(rounds, 10))]]
         ribbons, first = [], page.get_by_label('A', exact=True)
         for i in range(max(3, rounds//4)):
             said = ['The small bird sang in the tree.', 'My mother works in a big shop.', 'A wolf came down from the hill.', 'He lost his key on the way home.'][i % 4]
@@ -187,7 +189,7 @@ def ideas(lab, browser, rounds):
             while rows.count() < 11 or element.locator('.ll-waiting').count(): page.wait_for_timeout(10)
             ribbons.append(1000*(time.monotonic()-start))
             idle(page), page.wait_for_timeout(500)
-    return {'cached decode: slider to sentence': known, 'new alpha: let go to first words': fresh, 'new alpha: let go to the whole sentence': fresh, 'new texts: typed to all 11 readings': ribbons}
+    return {'cached decode: slider to sentence': known, 'new alpha: let go to first words': fresh, 'new alpha: let go to the whole sentence': chosen, 'new texts: typed to all 11 readings': ribbons}
 
 
 def training(lab, browser, rounds):

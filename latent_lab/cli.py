@@ -101,7 +101,7 @@ def copy_notebooks(
 @app.command()
 def lab(
     folder:Annotated[Path, option('Where your copies of the notebooks lie.')]=Path('~/latent-lab'),
-    notebook:Annotated[str, option('Which one to open: index, trajectories, interpolation, ponder or thoughts.')]='index',
+    notebook:Annotated[str, option('Which one to open: index, trajectories, interpolation, ponder, thoughts or learning.')]='index',
     port:Annotated[int, option('Port on the loopback address; the next free one if taken.')]=8888,
     browser:Annotated[bool, option('Open a browser window.')]=True,
 ):

@@ -388,7 +388,7 @@ MISTAKES = {
     'not a trace':              ([*trace_tiny, 'short.txt', '-i', '3'], "'short.txt' exists and is not a trace"),
     'no such place':            ([*trace_tiny, 'short.txt/o.npy', '-i', '3'], 'short.txt: '),
     'unknown check':            (['check', tiny, '--only', 'soul'], "unknown checks ['soul']; there are shapes"),
-    'unknown lab notebook':     (['lab', '--folder', 'lab', '--notebook', 'soup'], "there is no lab notebook 'soup'; there are index, interpolation, ponder, thoughts, trajectories"),
+    'unknown lab notebook':     (['lab', '--folder', 'lab', '--notebook', 'soup'], "there is no lab notebook 'soup'; there are index, interpolation, learning, ponder, thoughts, trajectories"),
     'a file as folder':         (['lab', '--folder', 'short.txt'], 'short.txt: File exists'),
     'unknown command':          (['chekc'], "No such command 'chekc'"),
     'unknown option':           ([train, 'reasoner-rules', '--sed', '3'], '`latent-lab train --help` tells more'),
@@ -743,7 +743,7 @@ def test_lab_opens_on_loopback_with_a_token_and_keeps_what_was_changed(tmp_path)
         assert fetch(contents)[0] == 403
         assert fetch(f'{contents}?token=wrong')[0] == 403
         status, found = fetch(f'{contents}?token={url[1]}')
-        assert status == 200 and {'index.ipynb', 'interpolation.ipynb', 'ponder.ipynb', 'thoughts.ipynb', 'trajectories.ipynb'} <= {entry['name'] for entry in found['content']}
+        assert status == 200 and {'index.ipynb', 'interpolation.ipynb', 'learning.ipynb', 'ponder.ipynb', 'thoughts.ipynb', 'trajectories.ipynb'} <= {entry['name'] for entry in found['content']}
         listening = Path('/proc/net/tcp')
         if listening.exists(): assert {line.split()[1] for line in listening.read_text().splitlines()[1:] if line.split()[1].endswith(f':{port:04X}') and line.split()[3] == '0A'} == {f'0100007F:{port:04X}'}
     finally:
@@ -765,4 +765,4 @@ def test_lab_opens_the_notebook_that_is_asked_for(server, tmp_path):
     child.start()
     said = ended(child, tmp_path)
     assert said.code == 0 and '/lab/tree/interpolation.ipynb' in said.out and said.out.strip().endswith('desk')
-    assert {path.name for path in (tmp_path/'desk').glob('*.ipynb')} == {'index.ipynb', 'interpolation.ipynb', 'ponder.ipynb', 'thoughts.ipynb', 'trajectories.ipynb'}
+    assert {path.name for path in (tmp_path/'desk').glob('*.ipynb')} == {'index.ipynb', 'interpolation.ipynb', 'learning.ipynb', 'ponder.ipynb', 'thoughts.ipynb', 'trajectories.ipynb'}

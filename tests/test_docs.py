@@ -98,9 +98,9 @@ def test_explorers_work_in_the_page(site, address, browser):
     explorer.locator('.main-svg').first.wait_for(timeout=20_000)
     before = explorer.locator('.ll-token.ll-now').get_attribute('data-index')
     explorer.locator('.ll-token.ll-now').focus()
-    page.keyboard.press('ArrowLeft')
+    page.keyboard.press('ArrowRight')
     page.keyboard.press('Enter')
-    assert explorer.locator('.ll-token.ll-now').get_attribute('data-index') == str(int(before)-1)
+    assert explorer.locator('.ll-token.ll-now').get_attribute('data-index') == str(int(before)+1)
     height = page.evaluate("document.querySelector('.live-explorer').clientHeight")
     assert height > 700, 'the frame is as high as the explorer'
 
