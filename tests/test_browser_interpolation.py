@@ -164,7 +164,7 @@ def test_busy_kernel(ways, browser):
         print('slider to sentence, in seconds:', [round(t, 3) for t in took])
         assert took[len(took)//2] <= .1, took
         expect(element.locator('.ll-sentence')).to_have_text(wolf)
-        expect(page.locator('.jp-StatusBar-TextItem', has_text='| Busy').first).to_be_visible()   # the cell has been running all along
+        expect(page.locator('.jp-InputPrompt', has_text='[*]').first).to_be_visible()   # the cell has been running all along
         assert not errors_of_ours(page), page.errors
 
 

@@ -243,7 +243,7 @@ def test_busy_kernel(adding, browser):
             page.keyboard.press('ArrowRight')
             expect(stage.locator('.ll-head.ll-selected')).to_have_attribute('data-step', 'thought 2', timeout=1000)
             stage.get_by_role('button', name='Think on').click()
-            expect(page.locator('.jp-StatusBar-TextItem', has_text='| Busy').first).to_be_visible()
+            expect(page.locator('.jp-InputPrompt', has_text='[*]').first).to_be_visible()
         expect(stage.locator('.ll-branch')).to_have_count(2)
 
 
