@@ -70,16 +70,12 @@ class Reader:
     def say(self,
         points,                   # ideas
         through_middle:bool=True, # or past the middle of the model
-        **otherwise,              # than how it usually speaks
     )->pd.DataFrame:              # as from `say`
         "What the model says at some points, by the clock"
         started = time.perf_counter()
-        said = say(self.model, points, self.known, through_middle, **self.generation | otherwise)
-        if not otherwise: self.seconds = (time.perf_counter()-started)/len(points)
+        said = say(self.model, points, self.known, through_middle, **self.generation)
+        self.seconds = (time.perf_counter()-started)/len(points)
         return said
-
-    @property
-    def chooses(self)->int: return self.generation.get('candidates', 1)      # among so many sayings
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #a8249fb2
 @dataclass(frozen=True, eq=False)
@@ -118,11 +114,10 @@ def read_at(
     reader:Reader,           # who reads
     passage:Passage,         # what has been read
     alphas:Sequence[float],  # where to read
-    **otherwise,             # as for `Reader.say`
 )->Passage:
     "Read some points of a way, in one batch"
     points = points_at(reader, passage, alphas)
-    said = reader.say(points, passage.view.through_middle, **otherwise)
+    said = reader.say(points, passage.view.through_middle)
     said.insert(0, 'alpha', [float(a) for a in alphas])
     table, ideas = pd.concat([passage.table, said]) if len(passage.table) else said, np.concatenate([passage.ideas, as_array(points)])
     order = np.argsort(table.alpha.values, kind='stable')
@@ -452,19 +447,11 @@ class WayWorker(WayServing):
             self.page.busy = f'reading {len(few)} …'
             self.show(passage := read_at(self.reader, passage, few))
 
-    def read_asked(self, passage:Passage)->Passage:
-        "One reading; if the best of several is wanted, the first saying is shown meanwhile"
-        asked = [self.page.asked]
-        if self.reader.chooses > 1:
-            self.show(read_at(self.reader, passage, asked, candidates=1))
-            self.page.busy = f'choosing among {self.reader.chooses} …'
-        return read_at(self.reader, passage, asked)
-
     def serve_wishes(self):
         "Readings that are asked for one by one"
         passage = self.passage
         if not self.latest.stale and passage.waiting(): self.show(passage := read_at(self.reader, passage, passage.waiting()))
-        if 0 <= self.page.asked <= len(passage.view.texts)-1 and np.abs(passage.table.alpha-self.page.asked).min() > 1e-3: self.show(passage := self.read_asked(passage))
+        if 0 <= self.page.asked <= len(passage.view.texts)-1 and np.abs(passage.table.alpha-self.page.asked).min() > 1e-3: self.show(passage := read_at(self.reader, passage, [self.page.asked]))
         if len(self.page.pushed) == 3:
             (alpha, *shift), self.page.pushed = self.page.pushed, []
             self.show(passage := read_pushed(self.reader, passage, alpha, shift))
