@@ -11,7 +11,6 @@ import os
 import platform
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,7 +22,7 @@ root = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(root), str(root/'tests')]
 os.environ['PYTHONPATH'] = os.pathsep.join([str(root), *filter(None, [os.environ.get('PYTHONPATH')])])       # the kernels read this very checkout
 
-from conftest import add_notebook, answers, expect_change, free_port, open_notebook, run_all, token, watched  # noqa: E402
+from conftest import add_notebook, expect_change, jupyterlab, open_notebook, run_all, watched  # noqa: E402
 
 RESULTS = Path(__file__).parent/'results'
 
@@ -61,20 +60,11 @@ def parse():
 # ---- JupyterLab and a browser
 
 @contextmanager
-def jupyterlab():
+def lab_notebooks():
     "JupyterLab on copies of the lab notebooks; gives its address and its folder"
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as settings:
         for notebook in (root/'nbs/lab').glob('*.ipynb'): shutil.copy(notebook, folder)
-        port = free_port()
-        home = {name: f'{settings}/{name}' for name in ('JUPYTER_CONFIG_DIR', 'JUPYTERLAB_SETTINGS_DIR', 'JUPYTERLAB_WORKSPACES_DIR', 'IPYTHONDIR')}
-        command = [sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', '--ServerApp.ip=127.0.0.1', f'--ServerApp.port={port}', f'--IdentityProvider.token={token}', f'--ServerApp.root_dir={folder}']
-        server = subprocess.Popen(command, env=os.environ | home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            expect_change(lambda: answers(f'http://127.0.0.1:{port}/api/status?token={token}'), False, 'JupyterLab')
-            yield f'http://127.0.0.1:{port}', Path(folder)
-        finally:
-            server.terminate()
-            server.wait(20)
+        with jupyterlab(folder, Path(settings)) as address: yield address, Path(folder)
 
 
 @contextmanager
@@ -292,7 +282,7 @@ def main():
     options = parse()
     before = json.loads(options.output.read_text())['rows'] if options.output.exists() else []
     known = {row['interaction']: row for row in before}
-    with jupyterlab() as lab, chromium() as browser:
+    with lab_notebooks() as lab, chromium() as browser:
         for part in options.only:
             load = [round(os.getloadavg()[0], 2)]
             print(f'{part}, load {load[0]} …', flush=True)

@@ -12,17 +12,16 @@ import os
 import platform
 import re
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
 from playwright.sync_api import expect, sync_playwright
+
+sys.path.append(str(Path(__file__).resolve().parents[1]/'tests'))
+from conftest import jupyterlab, token  # noqa: E402
 
 RESULTS = Path(__file__).parent/'results'/'points.json'
 
@@ -54,31 +53,9 @@ watch = '''() => {
 read = '() => { const told = window.told; window.told = { tasks: [], gap: 0, frames: 0 }; return { longest_task_ms: Math.max(0, ...told.tasks), long_tasks: told.tasks.length, longest_frame_gap_ms: told.gap, frames: told.frames } }'
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
-
-
-@contextmanager
-def jupyter(folder):
-    "JupyterLab on a folder; gives its address"
-    port, home = free_port(), {name: str(folder/'.settings'/name) for name in ('JUPYTER_CONFIG_DIR', 'JUPYTERLAB_SETTINGS_DIR', 'JUPYTERLAB_WORKSPACES_DIR', 'IPYTHONDIR')}
-    command = [sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', '--ServerApp.ip=127.0.0.1', f'--ServerApp.port={port}', '--IdentityProvider.token=bench', f'--ServerApp.root_dir={folder}']
-    server = subprocess.Popen(command, env=os.environ | home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(300):
-            try: urllib.request.urlopen(f'http://127.0.0.1:{port}/api/status?token=bench', timeout=5); break
-            except OSError: time.sleep(.2)
-        yield f'http://127.0.0.1:{port}'
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
 def look(page, address, seconds):
     "Run the notebook, and watch the page"
-    page.goto(f'{address}/lab/tree/points.ipynb?token=bench&reset')
+    page.goto(f'{address}/lab/tree/points.ipynb?token={token}&reset')
     expect(page.locator('.jp-StatusBar-TextItem', has_text='| Idle').first).to_be_visible()
     page.evaluate(watch)
     start = time.perf_counter()
@@ -111,7 +88,7 @@ def main():
     parser.add_argument('--output', type=Path, default=RESULTS)
     options = parser.parse_args()
     program = os.environ.get('CHROMIUM') or shutil.which('chromium') or shutil.which('google-chrome')
-    with tempfile.TemporaryDirectory() as folder, jupyter(Path(folder)) as address, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder, jupyterlab(Path(folder), Path(folder)/'.settings') as address, sync_playwright() as playwright:
         book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell.replace('{examples}', str(options.examples))) for cell in cells], metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python')))
         nbformat.write(book, Path(folder)/'points.ipynb')
         browser = playwright.chromium.launch(executable_path=program, args=['--no-sandbox', '--disable-gpu', '--enable-unsafe-swiftshader'])

@@ -51,29 +51,41 @@ def answers(url):
     except OSError: return False
 
 
-@pytest.fixture(scope='session')
-def lab(tmp_path_factory):
-    "JupyterLab on copies of the lab notebooks; gives its address and its folder"
-    folder, settings = tmp_path_factory.mktemp('lab'), tmp_path_factory.mktemp('settings')
-    for notebook in (root/'nbs/lab').glob('*.ipynb'): shutil.copy(notebook, folder)
+@contextmanager
+def served(settings, ready, *words, folder=None):
+    "A server for as long as this lasts, its settings and its log in a folder of their own; `words` are a Python module and what it is told"
+    home = {name: str(settings/part) for name, part in (('JUPYTER_CONFIG_DIR', 'config'), ('JUPYTERLAB_SETTINGS_DIR', 'lab/user-settings'), ('JUPYTERLAB_WORKSPACES_DIR', 'workspaces'), ('IPYTHONDIR', 'ipython'))}
+    with open(settings/'log', 'w') as log:
+        server = subprocess.Popen([sys.executable, '-m', *words], env=os.environ | home, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+        try:
+            deadline = time.monotonic()+60
+            while not ready():
+                if server.poll() is not None or time.monotonic() > deadline: pytest.fail(f'{words[0]} did not start:\n' + (settings/'log').read_text()[-3000:])
+                time.sleep(.2)
+            yield
+        finally:
+            server.terminate()
+            try: server.wait(20)
+            except subprocess.TimeoutExpired: server.kill()
+
+
+@contextmanager
+def jupyterlab(folder, settings):
+    "JupyterLab on a folder; gives its address"
     quiet = settings/'lab/user-settings/@jupyterlab/apputils-extension'
     quiet.mkdir(parents=True)
     (quiet/'notification.jupyterlab-settings').write_text(json.dumps(dict(fetchNews='false', checkForUpdates=False)))
-    port = free_port()
-    home = {name: str(settings/part) for name, part in (('JUPYTER_CONFIG_DIR', 'config'), ('JUPYTERLAB_SETTINGS_DIR', 'lab/user-settings'), ('JUPYTERLAB_WORKSPACES_DIR', 'workspaces'), ('IPYTHONDIR', 'ipython'))}
-    command = [sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', '--ServerApp.ip=127.0.0.1', f'--ServerApp.port={port}', '--ServerApp.port_retries=0',
-               f'--IdentityProvider.token={token}', f'--ServerApp.root_dir={folder}']
-    with open(settings/'log', 'w') as log:
-        server = subprocess.Popen(command, env=os.environ | home, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            deadline, address = time.monotonic()+60, f'http://127.0.0.1:{port}'
-            while not answers(f'{address}/api/status?token={token}'):
-                if server.poll() is not None or time.monotonic() > deadline: pytest.fail('JupyterLab did not start:\n' + (settings/'log').read_text()[-3000:])
-                time.sleep(.2)
-            yield address, folder
-        finally:
-            server.terminate()
-            server.wait(20)
+    address = f'http://127.0.0.1:{(port := free_port())}'
+    words = ['jupyterlab', '--no-browser', '--allow-root', '--ServerApp.ip=127.0.0.1', f'--ServerApp.port={port}', '--ServerApp.port_retries=0', f'--IdentityProvider.token={token}', f'--ServerApp.root_dir={folder}']
+    with served(settings, lambda: answers(f'{address}/api/status?token={token}'), *words): yield address
+
+
+@pytest.fixture(scope='session')
+def lab(tmp_path_factory):
+    "JupyterLab on copies of the lab notebooks; gives its address and its folder"
+    folder = tmp_path_factory.mktemp('lab')
+    for notebook in (root/'nbs/lab').glob('*.ipynb'): shutil.copy(notebook, folder)
+    with jupyterlab(folder, tmp_path_factory.mktemp('settings')) as address: yield address, folder
 
 
 def add_notebook(lab, name, source):

@@ -1,13 +1,7 @@
 "The explorers outside JupyterLab: in Notebook 7, and in Voilà, where a reader sees no code at all. The network is off. VS Code cannot be driven from here: it loads the same widgets through the same anywidget, and nothing else is asked of it."
-import os
 import socket
-import subprocess
-import sys
-import time
-from contextlib import contextmanager
 
-import pytest
-from conftest import add_notebook, errors_of_ours, expect_change, free_port, patience, run_all, token, watched
+from conftest import add_notebook, errors_of_ours, expect_change, free_port, patience, run_all, served, token, watched
 from playwright.sync_api import expect
 
 explorer = '''from latent_lab import hub
@@ -18,24 +12,6 @@ TrajectoryExplorer(hub.load('reasoner-tiny'), '<switch> 3 7 11 15 19 23 27 31 35
 
 def listens(port):
     with socket.socket() as s: return s.connect_ex(('127.0.0.1', port)) == 0
-
-
-@contextmanager
-def served(tmp_path, port, *command):
-    "A server of notebooks for as long as this lasts"
-    home = {name: str(tmp_path/'settings'/name) for name in ('JUPYTER_CONFIG_DIR', 'IPYTHONDIR', 'JUPYTERLAB_SETTINGS_DIR', 'JUPYTERLAB_WORKSPACES_DIR')}
-    with open(tmp_path/'log', 'w') as log:
-        server = subprocess.Popen([sys.executable, '-m', *command], env=os.environ | home, stdout=log, stderr=subprocess.STDOUT, cwd=tmp_path)
-        try:
-            deadline = time.monotonic()+60
-            while not listens(port):
-                if server.poll() is not None or time.monotonic() > deadline: pytest.fail(f'{command[0]} did not start:\n' + (tmp_path/'log').read_text()[-3000:])
-                time.sleep(.2)
-            yield
-        finally:
-            server.terminate()
-            try: server.wait(20)
-            except subprocess.TimeoutExpired: server.kill()
 
 
 def walk_a_token(page):
@@ -60,7 +36,7 @@ def test_notebook_7(tmp_path, browser):
     add_notebook((None, folder), 'walk.ipynb', explorer)
     address = f'http://127.0.0.1:{port}'
     words = ['notebook', '--no-browser', '--allow-root', '--ServerApp.ip=127.0.0.1', f'--ServerApp.port={port}', '--ServerApp.port_retries=0', f'--IdentityProvider.token={token}', f'--ServerApp.root_dir={folder}']
-    with served(tmp_path, port, *words), watched(browser) as page:
+    with served(tmp_path, lambda: listens(port), *words), watched(browser) as page:
         page.goto(f'{address}/notebooks/walk.ipynb?token={token}')
         expect(page.locator('.jp-Notebook')).to_be_visible(timeout=patience)
         expect(page.locator('.jp-NotebookKernelStatus-fade')).to_be_attached(timeout=patience)      # an earlier Run All is lost
@@ -73,7 +49,7 @@ def test_voila(tmp_path, browser):
     port = free_port()
     add_notebook((None, tmp_path), 'walk.ipynb', explorer)
     icons = 'cdn.jsdelivr.net/npm/@fortawesome'      # which Voilà's own template asks for, and does without
-    with served(tmp_path, port, 'voila', 'walk.ipynb', '--no-browser', f'--port={port}', '--Voila.ip=127.0.0.1'), watched(browser, icons) as page:
+    with served(tmp_path, lambda: listens(port), 'voila', 'walk.ipynb', '--no-browser', f'--port={port}', '--Voila.ip=127.0.0.1', folder=tmp_path), watched(browser, icons) as page:
         page.goto(f'http://127.0.0.1:{port}/')
         walk_a_token(page)
         assert 'hub.load' not in page.inner_text('body')
