@@ -101,33 +101,43 @@ def visible(locator): locator.first.wait_for(timeout=300_000)
 
 # ---- parts: each gives interaction -> measurements
 
+def first_paints(page, lab, explorers):
+    "Imports and a recording, and then some explorers one after another: how long each takes from the key to the picture"
+    open_notebook(page, lab, 'paths.ipynb')
+    page.locator('.jp-Cell').first.click()
+    for _ in range(2): page.keyboard.press('Shift+Enter')
+    page.wait_for_timeout(1000), idle(page), page.wait_for_timeout(1000)
+    paints = []
+    for i in range(explorers):
+        start = time.monotonic()
+        page.keyboard.press('Shift+Enter')
+        page.wait_for_function('n => [...document.querySelectorAll(".ll-page")].filter((p) => p.querySelector(".ll-plot .main-svg")).length > n', arg=i, polling='raf')
+        paints.append(1000*(time.monotonic()-start))
+        idle(page), page.wait_for_timeout(700)
+    return paints
+
+
 def paths(lab, browser, rounds):
     "A path, its slider, and the first paint of explorers"
     add_notebook(lab, 'paths.ipynb', '\n---\n'.join(['''from latent_lab import hub
 from latent_lab.data.sequences import hidden_rule_switch
 from latent_lab.explore.widgets import TrajectoryExplorer
 from latent_lab.trace import record''', '''trace = record(hub.load('reasoner-tiny'), hidden_rule_switch(num_rows=16, length=96, seed=7), progress=False)''', *["TrajectoryExplorer(trace, color='rule')"]*5]))
+    firsts = []
+    for _ in range(max(3, rounds//3)):                            # only one of a page's explorers is its first
+        with watched(browser) as page: firsts.append(first_paints(page, lab, 1)[0])
     with watched(browser) as page:
-        open_notebook(page, lab, 'paths.ipynb')
-        page.locator('.jp-Cell').first.click()
-        for _ in range(2): page.keyboard.press('Shift+Enter')
-        page.wait_for_timeout(1000), idle(page), page.wait_for_timeout(1000)
-        paints = []
-        for i in range(5):
-            start = time.monotonic()
-            page.keyboard.press('Shift+Enter')
-            page.wait_for_function('n => document.querySelectorAll(".ll-plot .main-svg").length && [...document.querySelectorAll(".ll-page")].filter((p) => p.querySelector(".ll-plot .main-svg")).length > n', arg=i, polling='raf')
-            paints.append(1000*(time.monotonic()-start))
-            idle(page), page.wait_for_timeout(700)
+        first, *others = first_paints(page, lab, 5)
         element = page.locator('.ll-page').nth(2)
         element.scroll_into_view_if_needed()
         act = 'const s = root.querySelector(".ll-slider"), t = root.querySelector(".ll-plot")._fullData.at(-1).x[0]; s.value = {}; s.dispatchEvent(new Event("input", {{ bubbles: true }})); return t'
         slid = [waits(element, act.format((13*i) % 90 + 1), 'root.querySelector(".ll-plot")._fullData.at(-1).x[0] !== before') for i in range(rounds+2)][2:]
-    return {'first explorer of a page: cell to paint': paints[:1], 'next explorer of a page: cell to paint': paints[1:], 'slider of a path: thumb to ring': slid}
+    return {'first explorer of a page: cell to paint': [*firsts, first], 'next explorer of a page: cell to paint': others, 'slider of a path: thumb to ring': slid}
 
 
 def pondering(lab, browser, rounds):
     "Linked marks, paths and heat maps"
+    from latent_lab.explore.pondering import Ponder, pondering_trace
     add_notebook(lab, 'pondering.ipynb', '''from latent_lab.explore.pondering import PonderExplorer, pondering_trace
 ---
 PonderExplorer(pondering_trace('surprise', 1, 512, 16))
@@ -149,7 +159,11 @@ PonderExplorer(pondering_trace('surprise', 1, 4096, 32))''')
             tokens = [(37*k) % 400 + 20 for k in range(2*rounds+4)]
             linked = [waits(element, f'const b = [root.querySelector(".ll-cell").style.left, root.querySelector(".ll-said").textContent]; {click.format(t)}; return b',
                             f'root.querySelector(".ll-token.ll-now").dataset.index === "{t}" && root.querySelector(".ll-cell").style.left !== before[0] && root.querySelector(".ll-said").textContent !== before[1]') for t in tokens[::2]]
-            moved = [waits(element, f'const b = {at}; {click.format(t)}; return b', f'{at} !== before') for t in tokens[1::2]]
+            ends = [path[-1][0] for path in Ponder(pondering_trace('surprise', 1, 512, 16)).frame()['layers'][0]['places']]
+            moved, last = [], tokens[-2]                        # the token that was clicked last
+            for t in tokens[1:]:
+                if ends[t] == ends[last]: continue              # many tokens end at the same place
+                moved, last = [*moved, waits(element, click.format(t), f'Math.abs({at} - {ends[t]}) < 1e-9')], t
             found |= {'token of a text: click to all linked marks': linked[2:], 'token selected: path highlighted': moved[2:]}
     return found
 
@@ -166,9 +180,14 @@ def ideas(lab, browser, rounds):
         slide = 'const s = root.querySelector(".ll-slide"); const b = root.querySelector(".ll-sentence").dataset.key; s.value = {}; s.dispatchEvent(new Event("input", {{ bubbles: true }})); {}; return b'
         known = [waits(element, slide.format(a/10, ''), 'root.querySelector(".ll-sentence").dataset.key !== before') for a in [(3*i) % 10+.0 for i in range(1, rounds+2)]][1:]
         read = '!root.querySelector(".ll-facts").textContent.includes("nearest") && root.querySelector(".ll-count").textContent === "α {:.2f}"'
-        fresh = [waits(element, slide.format(a, 's.dispatchEvent(new Event("change", { bubbles: true }))'), read.format(a)) for a in [round(.04+.1*i, 2) for i in range(min(rounds, 10))]]
         whole = read + ' && !root.querySelector(".ll-busy").textContent'
-        chosen = [waits(element, slide.format(a, 's.dispatchEvent(new Event("change", { bubbles: true }))'), whole.format(a)) for a in [round(.07+.1*i, 2) for i in range(min(rounds, 10))]]
+        def let_go(a, there):
+            "From rest: nothing is being read any more"
+            while element.locator('.ll-busy').inner_text(): page.wait_for_timeout(20)
+            page.wait_for_timeout(500)
+            return waits(element, slide.format(a, 's.dispatchEvent(new Event("change", { bubbles: true }))'), there.format(a))
+        fresh = [let_go(round(.04+.1*i, 2), read) for i in range(min(rounds, 10))]
+        chosen = [let_go(round(.07+.1*i, 2), whole) for i in range(min(rounds, 10))]
         ribbons, first = [], page.get_by_label('A', exact=True)
         for i in range(max(3, rounds//4)):
             said = ['The small bird sang in the tree.', 'My mother works in a big shop.', 'A wolf came down from the hill.', 'He lost his key on the way home.'][i % 4]

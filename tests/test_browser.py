@@ -2,8 +2,9 @@
 import re
 
 import pytest
-from conftest import add_notebook, drawn, errors_of_ours, expect_change, open_notebook, ring, run_all, watched
+from conftest import add_notebook, drawn, errors_of_ours, expect_change, open_notebook, patience, ring, run_all, watched
 from playwright.sync_api import expect
+from plotly.offline import get_plotlyjs_version
 
 from latent_lab.explore.project import spiral_trace
 from latent_lab.explore.widgets import TrajectoryExplorer
@@ -134,6 +135,18 @@ def test_lab_notebook(lab, browser):
         # the table says the same
         element.get_by_text('As a table').click()
         expect(element.locator('.ll-scroll tbody tr')).to_have_count(96)
+        assert not errors_of_ours(page), page.errors
+
+
+def test_plotly_comes_with_the_import(lab, browser):
+    "plotly.js is ready before the first explorer is made"
+    add_notebook(lab, 'imports.ipynb', 'from latent_lab.explore.widgets import TrajectoryExplorer')
+    with watched(browser) as page:
+        open_notebook(page, lab, 'imports.ipynb')
+        assert page.evaluate('globalThis.latentLabPlotly === undefined')
+        run_all(page)
+        page.wait_for_function('globalThis.latentLabPlotly !== undefined', timeout=patience)
+        assert page.evaluate('globalThis.latentLabPlotly.then((library) => library.version)') == get_plotlyjs_version()
         assert not errors_of_ours(page), page.errors
 
 

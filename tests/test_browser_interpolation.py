@@ -1,7 +1,9 @@
 "Sliding between ideas as a reader meets it: JupyterLab in a real browser, by mouse and by keyboard, with the network off."
+import inspect
 import re
 import time
 
+import numpy as np
 import pytest
 from conftest import add_toy_notebook, drawn, errors_of_ours, expect_change, held, open_notebook, patience, ring, run_all, watched
 from playwright.sync_api import expect
@@ -28,6 +30,14 @@ def ring_pixel(element):
     "Where the ring is on the screen"
     return element.locator('.ll-plot').evaluate('''plot => { const t = plot._fullData.at(-1), { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
         return [box.left + xaxis._offset + xaxis.d2p(t.x[0]), box.top + yaxis._offset + yaxis.d2p(t.y[0])] }''')
+
+
+def aloud(ideas, streamer=None, **generation):
+    "A decoder of the toy that says the same six words, one by one, half a second each"
+    for i in range(6 if streamer else 0):
+        streamer.put(np.array([i]))
+        time.sleep(.5)
+    return [mouse]*len(ideas)
 
 
 def seconds_to_sentence(element, alpha):
@@ -100,6 +110,26 @@ def test_by_keyboard(ways, browser):
         page.get_by_role('button', name='Find every change').focus()
         page.keyboard.press('Enter')
         expect_change(lambda: rows(element).count() > 20, False, 'the table')
+        assert not errors_of_ours(page), page.errors
+
+
+def test_words_come_one_by_one(lab, browser):
+    "What is said at a new place is read while it is being said"
+    source = '\n'.join(['import time', 'import numpy as np', f'mouse = {mouse!r}', inspect.getsource(aloud), 'toy = ToyIdeas()', 'toy.words, toy.decode = lambda ids: [" ".join(mouse.split()[:len(ids[0])])], aloud'])
+    add_toy_notebook(lab, 'aloud.ipynb', f'from latent_lab.explore.interpolate import ToyIdeas\nfrom latent_lab.explore.interpolation import InterpolationExplorer\n{source}', f'InterpolationExplorer(toy, [{mouse!r}, {wolf!r}])')
+    with watched(browser) as page:
+        open_notebook(page, lab, 'aloud.ipynb')
+        run_all(page)
+        element = ready(page)
+        sentence, facts = element.locator('.ll-sentence'), element.locator('.ll-facts')
+        element.get_by_role('slider').focus()
+        page.keyboard.press('Shift+ArrowRight')
+        expect(facts).to_have_text('being said …')
+        early = sentence.inner_text()
+        assert early and mouse.startswith(early) and early != mouse
+        expect(sentence).to_have_text(mouse)
+        expect(facts).not_to_contain_text('being said')
+        expect(rows(element)).to_have_count(12)
         assert not errors_of_ours(page), page.errors
 
 

@@ -69,6 +69,16 @@ def test_one_selection(spelling, browser):
         expect_selected(element, 4, 8)                                            # where it thought longest
         expect(element.locator('.ll-why')).to_contain_text('ran out: 8 thoughts are allowed')
 
+        # a move marks another column, and draws nothing again, however high the reasons below it are
+        page.wait_for_timeout(500)                                                # whatever the first drawing left to do
+        element.locator('.ll-columns').evaluate('plot => { plot.drawnAgain = 0; plot.on("plotly_afterplot", () => plot.drawnAgain++) }')
+        heights = set()
+        for token in (0, 1, 4):
+            element.locator('.ll-token').nth(token).click()
+            page.wait_for_timeout(100)
+            heights.add(element.bounding_box()['height'])
+        assert len(heights) > 1 and element.locator('.ll-columns').evaluate('plot => plot.drawnAgain') == 0
+
         # the picture by keyboard: tokens left and right, thoughts up and down, to the ends and not beyond
         picture.focus()
         page.keyboard.press('Home')

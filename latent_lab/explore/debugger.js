@@ -187,6 +187,7 @@ export function mount(root, Plotly, tell = null) {
   }
 
   function mark() {                                              // what follows from the step
+    nameSliders(root);
     const cell = branch().cells[step] ?? frame.branches[0].cells[step], number = thoughtNumber(step);
     for (const place of parts.scroller.querySelectorAll("[data-step]")) place.classList.toggle("ll-selected", place.dataset.step === step);
     parts.said.textContent = branch().cells[step] ? cell.said : `This answer has no ${step}.`;
@@ -291,13 +292,9 @@ export function mount(root, Plotly, tell = null) {
   });
   parts.details.addEventListener("toggle", () => { if (frame && parts.details.open) fillTable(parts.table, ...tableOf(frame, at)); });
 
-  let width = 0;
   const unwatch = watchLook(root, () => {
     if (!frame || !root.isConnected) return;
     nameSliders(root);
-    const theme = fontColor();
-    if (width === root.clientWidth && root.dataset.ink === theme) return;
-    [width, root.dataset.ink] = [root.clientWidth, theme];
     drawMap();
   });
 

@@ -13,6 +13,7 @@ __all__ = ['palette', 'ink', 'faint', 'ghost', 'amounts', 'around_zero', 'clear'
 
 # %% ../../nbs/api/62_explore.figures.ipynb #c66c8cba
 import html
+import re
 from dataclasses import dataclass
 from typing import NamedTuple, Sequence
 
@@ -40,14 +41,17 @@ def style(
 )->go.Figure:            # the same figure
     "The look that all figures share"
     axis = dict(gridcolor=ghost, zeroline=False, linecolor=clear, ticks='', title=dict(font_size=12, standoff=8), tickfont_size=11, automargin=True)
-    fig.update_layout(
+    look = dict(
         title=dict(text=title, x=0, xref='paper', xanchor='left', y=1, yref='container', yanchor='top', pad=dict(t=14, l=2), font_size=16,
                    subtitle=dict(text=subtitle, font=dict(size=12, color=ink))),
         font=dict(family='system-ui, -apple-system, "Segoe UI", "Liberation Sans", sans-serif', color=ink, size=12), height=height,
         margin=dict(l=56, r=16, t=70, b=48), paper_bgcolor=clear, plot_bgcolor=clear, hoverlabel=dict(align='left', font_size=12),
         legend=dict(orientation='h', traceorder='normal', x=0, y=1, yref='paper', yanchor='bottom', font_size=12, title_font_size=12, itemsizing='constant', bgcolor=clear), colorway=palette, 
         modebar=dict(bgcolor=clear, color=faint, activecolor=ink, remove=['sendChartToCloud', 'select2d', 'lasso2d', 'autoScale2d']))   # nothing leaves the machine
-    return fig.update_xaxes(**axis).update_yaxes(**axis)
+    there = {name: part for name, part in fig.layout.to_plotly_json().items() if name != 'template'}   # which comes by itself
+    axes = {name for name in there if re.match('[xy]axis', name)} or {'xaxis', 'yaxis'}
+    fig.layout = there | look | {name: there.get(name, {}) | axis for name in axes}   # at once: `update_layout` takes ten times as long
+    return fig
 
 # %% ../../nbs/api/62_explore.figures.ipynb #f479af85
 def empty_figure(

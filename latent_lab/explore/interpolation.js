@@ -131,7 +131,7 @@ function onPlot(plot) {
 
 export function mount(root, Plotly, tell = null) {
   const parts = buildWay(root, Boolean(tell));
-  let frame = null, alpha = 0, chosen = null, push = [0, 0], now = null, timer = null, asking = null, pending = false, drawn = Promise.resolve();
+  let frame = null, alpha = 0, chosen = null, push = [0, 0], spoken = null, now = null, timer = null, asking = null, pending = false, drawn = Promise.resolve();
 
   const last = () => frame.stops.at(-1).alpha;
   const start = () => placeAt(frame.line, chosen === null ? alpha : frame.pushed[chosen].from);
@@ -162,10 +162,11 @@ export function mount(root, Plotly, tell = null) {
     root.style.setProperty("--ll-second", b.color);
   }
 
-  function facts(row, index) {
+  function facts(row) {
     const said = [];
     if (pushing()) said.push("off the way; let go, or press Enter, to read here");
     else if (chosen !== null) said.push(`pushed off the way at ${numeral(row.from)}`, row.length);
+    else if (row === spoken) said.push("being said …");
     else if (Math.abs(row.alpha - alpha) > near) said.push(`read at ${numeral(row.alpha)}, the nearest reading`);
     if (row.nll !== null) said.push(`surprise ${row.nll.toFixed(2)} nats a token`);
     if (row.off !== null) said.push(row.off >= 99.5 ? "farther out than every known idea" : `farther out than ${Math.round(row.off)} % of known ideas`);
@@ -173,7 +174,8 @@ export function mount(root, Plotly, tell = null) {
   }
 
   function mark() {
-    const index = rowAt(frame, alpha), row = chosen === null ? frame.rows[index] : frame.pushed[chosen], key = chosen === null ? `r${index}` : `p${chosen}`;
+    const index = rowAt(frame, alpha), hearing = spoken && chosen === null && Math.abs(spoken.alpha - alpha) <= near && Math.abs(frame.rows[index].alpha - alpha) > near;
+    const row = hearing ? spoken : chosen === null ? frame.rows[index] : frame.pushed[chosen], key = hearing ? "spoken" : chosen === null ? `r${index}` : `p${chosen}`;
     drawEnds(Math.min(Math.floor(alpha), frame.stops.length - 2));
     parts.slider.value = alpha;
     parts.slider.setAttribute("aria-valuetext", `alpha ${numeral(alpha)}`);
@@ -181,7 +183,7 @@ export function mount(root, Plotly, tell = null) {
     if (parts.sentence.textContent !== row.text || parts.sentence.dataset.key !== key) parts.sentence.replaceChildren(...(row.text ? wordsOf(row) : [element("i", { textContent: "(nothing)" })]));
     parts.sentence.dataset.key = key;
     parts.sentence.classList.toggle("ll-faded", pushing());
-    parts.facts.textContent = facts(row, index);
+    parts.facts.textContent = facts(row);
     parts.near.replaceChildren(...(row.near.length ? [element("h4", { textContent: "Nearest texts it knows" }), element("ol", {}, ...row.near.map((text) => element("li", { textContent: text, dir: "auto" })))] : []));
     now?.classList.remove("ll-now");
     for (const button of parts.table.querySelectorAll(".ll-go[tabindex='0']")) button.tabIndex = -1;
@@ -194,12 +196,13 @@ export function mount(root, Plotly, tell = null) {
   function say(changes) { if (tell) tell(changes); }
 
   // Where the reader has come to rest: the kernel hears of it, and reads there if nobody has.
-  function rest(ask) {
+  function rest(ask, after = 150) {
     clearTimeout(asking);
     asking = setTimeout(() => {
-      if (chosen === null) say({ alpha });
-      if (ask && chosen === null && Math.abs(frame.rows[rowAt(frame, alpha)].alpha - alpha) > near) say({ asked: alpha });
-    }, 150);
+      if (chosen !== null) return;
+      const known = Math.abs(frame.rows[rowAt(frame, alpha)].alpha - alpha) <= near;
+      say(ask && !known ? { alpha, asked: alpha } : { alpha });
+    }, after);
   }
 
   function arrive(at, ask) {
@@ -248,7 +251,7 @@ export function mount(root, Plotly, tell = null) {
     if (event.shiftKey && act === step) arrive(alpha + 0.01 * by, true); else act(by);
   });
   parts.slider.addEventListener("input", () => { play(false); move(+parts.slider.value); });
-  parts.slider.addEventListener("change", () => rest(true));
+  parts.slider.addEventListener("change", () => rest(true, 0));   // let go
   parts.play.addEventListener("click", () => {
     if (timer) return play(false);
     if (alpha > last() - near) move(0);
@@ -319,7 +322,7 @@ export function mount(root, Plotly, tell = null) {
     if (focused) parts.table.querySelector(`.ll-go[data-key="${focused}"]`)?.focus();
     const { data, layout } = frame.figure;
     parts.quality.textContent = frame.quality;
-    drawn = drawn.then(() => Plotly.react(parts.plot, structuredClone(data), dressed(structuredClone(layout)), plotConfig));
+    drawn = drawn.then(painted).then(() => Plotly.react(parts.plot, structuredClone(data), dressed(structuredClone(layout)), plotConfig));
     redraw();
     return drawn;
   }
@@ -337,6 +340,7 @@ export function mount(root, Plotly, tell = null) {
 
   return {
     show,
+    hear(said) { spoken = said && { near: [], nll: null, off: null, ...said }; if (spoken && frame?.rows.length) mark(); },
     move: (to) => { if (frame && Math.abs(to - alpha) > near) move(to); },
     place: () => (frame ? { alpha } : null),
     goTo: (place) => arrive(place.alpha),
@@ -348,4 +352,7 @@ export function mount(root, Plotly, tell = null) {
   };
 }
 
-export default asWidget(mount, (page, state) => ({ alpha: () => page.move(state.get("alpha")) }));
+export default asWidget(mount, (page, state) => ({
+  alpha: () => page.move(state.get("alpha")),
+  spoken: () => page.hear(JSON.parse(state.get("spoken") || "null")),
+}));

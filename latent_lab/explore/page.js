@@ -13,13 +13,19 @@ function element(tag, properties = {}, ...children) {
 const instant = { mode: "immediate", frame: { duration: 0, redraw: false }, transition: { duration: 0 } };
 const plotConfig = { displaylogo: false, responsive: false, displayModeBar: "hover", showSendToCloud: false, plotlyServerURL: "" };
 
-// Call `act` when the place for a picture gets another size, or the page another theme; what comes back stops that.
-function watchLook(plot, act) {
-  const resized = new ResizeObserver(act), themed = new MutationObserver(act), dark = matchMedia("(prefers-color-scheme: dark)");
-  resized.observe(plot);
+// What was changed so far is seen before anything slow begins.
+const painted = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+
+// Call `act` when a place becomes wider or narrower, or its ink another; what comes back stops that. How high it is follows from what is written in it, and nothing is drawn again for that.
+function watchLook(place, act) {
+  const look = () => `${place.clientWidth} ${getComputedStyle(place).color}`;
+  let last = look();
+  const check = () => { if (look() !== last) { last = look(); act(); } };
+  const resized = new ResizeObserver(check), themed = new MutationObserver(check), dark = matchMedia("(prefers-color-scheme: dark)");
+  resized.observe(place);
   themed.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light"] });
-  dark.addEventListener("change", act);
-  return () => { resized.disconnect(); themed.disconnect(); dark.removeEventListener("change", act); };
+  dark.addEventListener("change", check);
+  return () => { resized.disconnect(); themed.disconnect(); dark.removeEventListener("change", check); };
 }
 
 // Where a key leads from a token of the text: its neighbours, the nearest one in the line above or below, the first and the last.
@@ -179,12 +185,16 @@ function fillTable(place, columns, rows) {
 const referred = (model, name) => model.widget_manager.get_model(model.get(name).replace("IPY_MODEL_", ""));
 
 // plotly.js comes from the kernel, once a page: no network, and no five megabytes in every widget.
-async function plotlyFrom(model) {
-  const library = await referred(model, "library");
+async function plotlyFrom(library) {
   const wrapped = new Blob(["const module = { exports: {} }, exports = module.exports, define = undefined;\n", library.get("source"), "\nexport default module.exports;"], { type: "text/javascript" });
   const url = URL.createObjectURL(wrapped);
   try { return (await import(/* webpackIgnore: true */ url)).default; }
   finally { URL.revokeObjectURL(url); }
+}
+
+// All views of a page wait for the same; after a failure the next one tries again.
+function loadPlotly(library) {
+  return globalThis.latentLabPlotly ??= plotlyFrom(library).catch((error) => { globalThis.latentLabPlotly = undefined; throw error; });
 }
 
 // JupyterLab would take arrows, Home and letters for its own commands, from any control that is not a text field.
@@ -197,10 +207,8 @@ function asWidget(mount, follows = () => ({})) {
   async function render({ model, el }) {
     document.addEventListener("focusin", keepKeys);              // the same listener is never added twice
     el.textContent = "Loading the picture…";
-    globalThis.latentLabPlotly ??= plotlyFrom(model);
     const state = await referred(model, "state");
-    const Plotly = await globalThis.latentLabPlotly.catch((error) => {
-      globalThis.latentLabPlotly = undefined;                    // the next view tries again
+    const Plotly = await referred(model, "library").then(loadPlotly).catch((error) => {
       el.textContent = `plotly.js could not be loaded: ${error}`;
       throw error;
     });

@@ -325,14 +325,11 @@ export function mount(root, Plotly, tell = null) {
   });
   parts.details.addEventListener("toggle", () => { if (frame && parts.details.open) fillTable(parts.table, layer().columns, layer().rows); });
 
-  let width = 0;
-  const restyle = () => {
-    if (!frame || !root.isConnected || root.clientWidth === width + 0.5) return;
-    width = root.clientWidth;
+  const unwatch = watchLook(root, () => {
+    if (!frame || !root.isConnected) return;
     drawChart();
     drawMap();
-  };
-  const unwatch = watchLook(root, restyle);
+  });
 
   return {
     show,

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['trail', 'held', 'page', 'most_kept', 'most_views', 'TrajectoryView', 'fitting_view', 'first_view', 'Atlas',
            'token_colors', 'expected_texts', 'said_of', 'token_table', 'add_now', 'describe_view', 'frame',
-           'plain_figure', 'frame_json', 'NewestRequest', 'LatestWins', 'PlotlyLibrary', 'plotly_library', 'PageState',
-           'page_asset', 'page_assets', 'PageElement', 'packed_plotly', 'pages_html', 'page_html', 'write_beside',
+           'plain_figure', 'frame_json', 'NewestRequest', 'LatestWins', 'page_asset', 'page_assets', 'PlotlyLibrary',
+           'plotly_library', 'PageState', 'PageElement', 'packed_plotly', 'pages_html', 'page_html', 'write_beside',
            'write_page', 'still_svg', 'still_html', 'Exploration', 'Spelled', 'Seen', 'Keeping', 'Portable',
            'example_names', 'make_controls', 'fill_controls', 'Views', 'Settled', 'Returning', 'heard_meanwhile',
            'Explorer', 'Wiring', 'TrajectoryExplorer']
@@ -36,6 +36,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import traitlets
 import xarray as xr
+from IPython import get_ipython
 from plotly.colors import sample_colorscale
 from plotly.offline import get_plotlyjs
 
@@ -276,29 +277,6 @@ class LatestWins(NewestRequest):
             except Exception: threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), self.thread)))
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #2dd8300c
-class PlotlyLibrary(ipywidgets.Widget):
-    "plotly.js, held once for all explorers of a kernel"
-    source = traitlets.Bytes().tag(sync=True)
-
-held = {}
-
-def plotly_library()->PlotlyLibrary:
-    "The one `PlotlyLibrary` of this kernel, made when first needed"
-    if 'library' not in held or held['library'].comm is None: held['library'] = PlotlyLibrary(source=get_plotlyjs().encode())
-    return held['library']
-
-# %% ../../nbs/api/64_explore.widgets.ipynb #46ea5c89
-class PageState(ipywidgets.Widget):
-    "What a page shows"
-    frame = traitlets.Unicode().tag(sync=True)      # from `frame_json`
-    position = traitlets.Int().tag(sync=True)       # which token is now; the page changes it too
-    busy = traitlets.Unicode().tag(sync=True)       # what is being worked on, if anything
-    error = traitlets.Unicode().tag(sync=True)      # what went wrong, if anything
-    code = traitlets.Unicode().tag(sync=True)       # from `Portable.spelled`, as JSON
-    kept = traitlets.Unicode('[]').tag(sync=True)   # from `Portable.kept_rows`, as JSON
-    steps = traitlets.List([0, 0]).tag(sync=True)   # how many views can be gone back to, and forward
-    wish = traitlets.Unicode().tag(sync=True)       # a button of the page, as JSON: a number of its own, what to do, and with which
-
 def page_asset(
     name:str, # 'page', for what all explorers share, or 'trajectory', say
     kind:str, # 'js' or 'css'
@@ -311,6 +289,32 @@ def page_assets(
 )->tuple[str, str]: # its script and its style, each behind what all explorers share
     "The files of an explorer"
     return tuple('\n'.join(page_asset(name, kind) for name in ('page', explorer)) for kind in ('js', 'css'))
+
+class PlotlyLibrary(anywidget.AnyWidget):
+    "plotly.js, held once for all explorers of a kernel"
+    _esm = '\n'.join(page_asset(name, 'js') for name in ('page', 'library'))
+    source = traitlets.Bytes().tag(sync=True)
+
+held = {}
+
+def plotly_library()->PlotlyLibrary:
+    "The one `PlotlyLibrary` of this kernel"
+    if 'library' not in held or held['library'].comm is None: held['library'] = PlotlyLibrary(source=get_plotlyjs().encode())
+    return held['library']
+
+if getattr(get_ipython(), 'kernel', None): plotly_library()   # on its way to the page before the first explorer is made
+
+# %% ../../nbs/api/64_explore.widgets.ipynb #46ea5c89
+class PageState(ipywidgets.Widget):
+    "What a page shows"
+    frame = traitlets.Unicode().tag(sync=True)      # from `frame_json`
+    position = traitlets.Int().tag(sync=True)       # which token is now; the page changes it too
+    busy = traitlets.Unicode().tag(sync=True)       # what is being worked on, if anything
+    error = traitlets.Unicode().tag(sync=True)      # what went wrong, if anything
+    code = traitlets.Unicode().tag(sync=True)       # from `Portable.spelled`, as JSON
+    kept = traitlets.Unicode('[]').tag(sync=True)   # from `Portable.kept_rows`, as JSON
+    steps = traitlets.List([0, 0]).tag(sync=True)   # how many views can be gone back to, and forward
+    wish = traitlets.Unicode().tag(sync=True)       # a button of the page, as JSON: a number of its own, what to do, and with which
 
 class PageElement(anywidget.AnyWidget):
     "The page element: picture, time, text, table"

@@ -535,12 +535,13 @@ class BestSayings(HeardAgain):
         aside:float=.5,              # how far the points of most drawn sayings are moved, in sizes
         temperature:float=.7,        # of the drawn sayings
         closeness:float=5.,          # nats a token that being misheard by one is worth
+        streamer=None,               # hears the likeliest saying, of one idea, while it is said; none of those that are drawn
         **saying,                    # what `decode` takes
     )->list[str]:                    # the best saying of each
         "Several sayings of each idea; of these the one that reads best and is not far"
         if candidates < 1: raise ValueError(f'`candidates` is {candidates}; at least one is needed')
         ideas, drawn = ideas.to(self.device), candidates-1
-        said = self.decode(ideas, **saying | dict(do_sample=False))
+        said = self.decode(ideas, **saying | dict(do_sample=False, streamer=streamer))
         unsure = (self.misheard(said, ideas) >= faithful).nonzero().flatten().tolist() if drawn else []
         if not unsure: return said
         meant = ideas[unsure]
