@@ -42,7 +42,7 @@ from plotly.offline import get_plotlyjs
 
 from .figures import (Walk, amounts, anchors, color_groups, color_names, color_values, draw_trajectory, empty_figure,
     event_positions, format_value, palette, place, scatter, sites, token_texts, walk)
-from .project import Projector, describe_quality, kinds
+from .project import Projector, describe_quality, describe_wait, expected_seconds, kinds
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #ed616985
 @dataclass(frozen=True, kw_only=True)
@@ -91,19 +91,29 @@ class Atlas:
         trace:xr.Dataset,           # a recorded thought
     ): self.trace, self.maps, self.placed = trace, {}, {}
 
+    def key(self, view:TrajectoryView)->tuple: return (view.site, view.layer, view.kind, view.dimensions) + (() if Projector(view.kind).is_linear else (view.example,))   # of a view's map
+
     def __call__(self,
         view:TrajectoryView,        # what to show
     )->tuple[Walk, Projector|None]: # the walk with its places, and its map; no map if nothing was recorded
         "The walk of a view, on its map"
-        path = walk(self.trace, view.example, view.site, view.layer)
+        path, key = walk(self.trace, view.example, view.site, view.layer), self.key(view)
         if not len(path.tokens): return replace(path, places=np.zeros((0, view.dimensions))), None
-        projector = Projector(view.kind, view.dimensions)
-        key = (view.site, view.layer, view.kind, view.dimensions) + (() if projector.is_linear else (view.example,))
-        projector = self.maps.get(key, projector)
+        projector = self.maps.get(key) or Projector(view.kind, view.dimensions)
         if (place_key := (*key, view.example)) not in self.placed:
             self.placed[place_key], = place([path], projector, anchors(self.trace, projector, [path], view.site, view.layer))
             self.maps[key] = projector
         return self.placed[place_key], projector
+
+    def wait(self,
+        view:TrajectoryView, # what will be shown
+    )->tuple[str, float]:    # in words, and in seconds; '' and 0 for what is there at once
+        "How long the map of a view will take"
+        path, projector = walk(self.trace, view.example, view.site, view.layer), Projector(view.kind, view.dimensions)
+        if projector.is_linear or self.key(view) in self.maps or not len(path.tokens): return '', 0.
+        rows = len(path.tokens)+len(anchors(self.trace, projector, [path], view.site, view.layer).rows)
+        about = view.kind, rows, 'umap' in sys.modules
+        return describe_wait(*about), expected_seconds(*about)
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #be574745
 def token_colors(
@@ -310,6 +320,7 @@ class PageState(ipywidgets.Widget):
     frame = traitlets.Unicode().tag(sync=True)      # from `frame_json`
     position = traitlets.Int().tag(sync=True)       # which token is now; the page changes it too
     busy = traitlets.Unicode().tag(sync=True)       # what is being worked on, if anything
+    wait = traitlets.Float().tag(sync=True)         # seconds that it is likely to take; 0 if nobody knows
     error = traitlets.Unicode().tag(sync=True)      # what went wrong, if anything
     code = traitlets.Unicode().tag(sync=True)       # from `Portable.spelled`, as JSON
     kept = traitlets.Unicode('[]').tag(sync=True)   # from `Portable.kept_rows`, as JSON
@@ -728,8 +739,7 @@ class Wiring(Explorer):
     def ask(self, change=None):
         "A control was moved"
         if self.filler == threading.get_ident(): return
-        warming = self.controls['kind'].value == 'umap' and 'umap' not in sys.modules
-        self.page.busy = 'UMAP compiles itself before its first map: 20 to 60 s' if warming else 'working …'
+        self.page.busy = 'working …'
         self.latest.submit({n: c.value for n, c in self.controls.items()})
 
     def serve(self, chosen:dict):
@@ -738,10 +748,13 @@ class Wiring(Explorer):
             texts = chosen.pop('texts', None)
             if texts is not None and texts != (self.texts if isinstance(self.texts, str) else '\n'.join(self.texts)): self.hear(texts)
             self.current = fitting_view(replace(self.current, position=self.page.position, texts=self.texts, **chosen), self.trace)
+            words, self.page.wait = self.atlas.wait(self.current)
+            if words: self.page.busy = words
             self.show()
             self.error, self.page.error = None, ''
         except Exception as error: self.error, self.page.error = error, f'{type(error).__name__}: {error}'
         finally:
+            self.page.wait = 0.
             if not self.latest.stale: self.page.busy = ''
 
     def hear(self, texts:str):
