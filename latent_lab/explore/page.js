@@ -84,14 +84,17 @@ function buildMemory(root) {
   return parts;
 }
 
-function drawKept(place, rows, back) {
+function drawKept(place, rows, back, forget) {
   place.hidden = !rows.length;
   const cells = rows.map(({ caption, code, known }, i) => {
     const go = known ? element("button", { type: "button", className: "ll-return", textContent: caption, dir: "auto" }) : caption;
     if (known) go.addEventListener("click", () => back(i));
-    return element("tr", {}, element("td", {}, go), element("td", {}, element("code", { textContent: code })));
+    const away = element("button", { type: "button", className: "ll-do", textContent: "✕", title: "Forget this view" });
+    away.setAttribute("aria-label", `Forget: ${caption}`);
+    away.addEventListener("click", () => forget(i));
+    return element("tr", {}, element("td", {}, go), element("td", {}, element("code", { textContent: code })), element("td", {}, away));
   });
-  const head = element("tr", {}, ...["Kept view", "As code"].map((textContent) => element("th", { textContent, scope: "col" })));
+  const head = element("tr", {}, ...["Kept view", "As code"].map((textContent) => element("th", { textContent, scope: "col" })), element("td"));
   place.replaceChildren(element("table", {}, element("thead", {}, head), element("tbody", {}, ...cells)));
 }
 
@@ -138,7 +141,9 @@ function remembering(root, page, tell = null) {
 
   function showKept(rows) {
     kept = rows;
-    drawKept(parts.kept, kept.map((row) => ({ ...row, known: Boolean(tell || row.place) })), (i) => (tell ? say("return", i) : (note(), page.goTo(kept[i].place))));
+    const back = (i) => (tell ? say("return", i) : (note(), page.goTo(kept[i].place)));
+    const forget = (i) => (tell ? say("forget", i) : showKept(kept.filter((_, k) => k !== i)));
+    drawKept(parts.kept, kept.map((row) => ({ ...row, known: Boolean(tell || row.place) })), back, forget);
   }
 
   function onMoved() {

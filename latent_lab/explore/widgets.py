@@ -518,6 +518,14 @@ class Keeping(Spelled):
         if all(kept.view != self.view for kept in self.kept_views): self.kept_views = (*self.kept_views, self.seen())[-most_kept:]
         return self.kept()
 
+    def forget(self,
+        which:int, # a row of `kept`
+    )->pd.DataFrame:
+        "Take a view away that was put by"
+        if not 0 <= which < len(self.kept_views): raise ValueError(f'`which={which!r}`: {len(self.kept_views)} views were kept, counted from 0')
+        self.kept_views = tuple(kept for i, kept in enumerate(self.kept_views) if i != which)
+        return self.kept()
+
     def kept(self)->pd.DataFrame:
         "The views that were put by"
         return pd.DataFrame([(pd.Timestamp(round(k.time), unit='s'), k.caption, k.code) for k in self.kept_views], columns=['time', 'view', 'code'])
@@ -713,16 +721,21 @@ class Explorer(Returning):
         return history.now.view
 
     def keep(self)->pd.DataFrame:
-        kept = super().keep()
+        super().keep()
         self.tell()
-        return kept
+        return self.kept()
+
+    def forget(self, which:int)->pd.DataFrame:
+        super().forget(which)
+        self.tell()
+        return self.kept()
 
     def pressed(self, change):
         "A button of the page; an error goes to the page"
         try:
             _, verb, *which = json.loads(change.new)
             if verb == 'return': self.return_to(self.kept_views[which[0]].view)
-            elif verb in ('undo', 'redo', 'keep'): getattr(self, verb)()
+            elif verb in ('undo', 'redo', 'keep', 'forget'): getattr(self, verb)(*which)
             if self.failed == self.pressed: self.error, self.page.error = None, ''
         except Exception as error: self.failed, self.error, self.page.error = self.pressed, error, f'{type(error).__name__}: {error}'
 
