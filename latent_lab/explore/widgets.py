@@ -516,6 +516,7 @@ class Keeping(Spelled):
     def keep(self)->pd.DataFrame:
         "Put the present view by"
         if all(kept.view != self.view for kept in self.kept_views): self.kept_views = (*self.kept_views, self.seen())[-most_kept:]
+        self.tell()
         return self.kept()
 
     def forget(self,
@@ -524,7 +525,10 @@ class Keeping(Spelled):
         "Take a view away that was put by"
         if not 0 <= which < len(self.kept_views): raise ValueError(f'`which={which!r}`: {len(self.kept_views)} views were kept, counted from 0')
         self.kept_views = tuple(kept for i, kept in enumerate(self.kept_views) if i != which)
+        self.tell()
         return self.kept()
+
+    def tell(self): "Let a page know, if there is one"
 
     def kept(self)->pd.DataFrame:
         "The views that were put by"
@@ -719,16 +723,6 @@ class Explorer(Returning):
         self.return_to(history.now.view)
         self.tell()
         return history.now.view
-
-    def keep(self)->pd.DataFrame:
-        super().keep()
-        self.tell()
-        return self.kept()
-
-    def forget(self, which:int)->pd.DataFrame:
-        super().forget(which)
-        self.tell()
-        return self.kept()
 
     def pressed(self, change):
         "A button of the page; an error goes to the page"
