@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['trail', 'held', 'page', 'most_kept', 'most_views', 'TrajectoryView', 'fitting_view', 'first_view', 'Atlas',
-           'token_colors', 'expected_texts', 'said_of', 'token_table', 'add_now', 'describe_view', 'frame',
-           'plain_figure', 'frame_json', 'NewestRequest', 'LatestWins', 'page_asset', 'page_assets', 'PlotlyLibrary',
-           'plotly_library', 'PageState', 'PageElement', 'packed_plotly', 'pages_html', 'page_html', 'write_beside',
-           'write_page', 'still_svg', 'still_html', 'Exploration', 'Spelled', 'Seen', 'Keeping', 'Portable',
-           'example_names', 'make_controls', 'fill_controls', 'Views', 'Settled', 'Returning', 'heard_meanwhile',
-           'Explorer', 'Wiring', 'TrajectoryExplorer']
+           'token_colors', 'with_expected', 'expected_texts', 'said_of', 'token_table', 'add_now', 'describe_view',
+           'frame', 'plain_figure', 'frame_json', 'NewestRequest', 'LatestWins', 'page_asset', 'page_assets',
+           'PlotlyLibrary', 'plotly_library', 'PageState', 'PageElement', 'packed_plotly', 'pages_html', 'page_html',
+           'write_beside', 'write_page', 'still_svg', 'still_html', 'Exploration', 'Spelled', 'Seen', 'Keeping',
+           'Portable', 'example_names', 'make_controls', 'fill_controls', 'Views', 'Settled', 'Returning',
+           'heard_meanwhile', 'Explorer', 'Wiring', 'TrajectoryExplorer']
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #f633ade4
 import base64
@@ -41,7 +41,7 @@ from plotly.colors import sample_colorscale
 from plotly.offline import get_plotlyjs
 
 from .figures import (Walk, amounts, anchors, color_groups, color_names, color_values, draw_trajectory, empty_figure,
-    event_positions, format_value, palette, place, scatter, sites, token_texts, walk)
+    event_positions, format_value, palette, place, scatter, sites, token_texts, visibly, walk)
 from .project import Projector, describe_quality, describe_wait, expected_seconds, kinds
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #ed616985
@@ -130,11 +130,22 @@ def token_colors(
     return sample_colorscale(amounts, share.clip(0, 1).tolist())
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #cc9478d9
+def with_expected(
+    trace:xr.Dataset, # a recorded thought
+    tokenizer,        # of its model
+)->xr.Dataset:        # with a coordinate `predicted_text`, if it knows what was predicted
+    "Write down in words what the model thought would come"
+    if 'predicted' not in trace: return trace
+    ids = trace.predicted.values
+    words = {i: tokenizer.decode([i]) if i >= 0 else '' for i in np.unique(ids).tolist()}
+    return trace.assign_coords(predicted_text=(trace.predicted.dims, np.vectorize(words.get, otypes=[np.dtypes.StringDType()])(ids)))
+
 def expected_texts(
     trace:xr.Dataset, # a recorded thought
     path:Walk,        # one of its examples
 )->list[str]:         # for each token the one that was expected in its place; '' where that is not known
-    "What the model thought would come"
+    "What the model thought would come; in words if these were written down, or occur in the trace"
+    if 'predicted_text' in trace.coords: return [visibly(t) for t in trace.predicted_text.isel(example=path.example).values[path.tokens]]
     if not {'predicted', 'token_id', 'token_text'} <= set(trace.variables): return ['']*len(path.tokens)
     texts = (t for e in range(trace.sizes['example']) for t in token_texts(trace, e))
     text_of = {i: t for i, t in zip(trace.token_id.values.ravel().tolist(), texts) if t}
@@ -450,7 +461,10 @@ class Exploration:
 
     def first(self, **choices)->TrajectoryView: return first_view(self.trace, **choices)
 
-    def think(self, texts)->xr.Dataset: return self.model.think(texts if isinstance(texts, str) else list(texts), progress=False)
+    def think(self, texts)->xr.Dataset:
+        "Let the model think; what it expects is written down in words"
+        trace, tokenizer = self.model.think(texts if isinstance(texts, str) else list(texts), progress=False), getattr(self.model, 'tokenizer', None)
+        return trace if tokenizer is None else with_expected(trace, tokenizer)
 
     def set_trace(self, trace): self.trace, self.atlas = trace, Atlas(trace)
 
