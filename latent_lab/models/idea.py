@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import pad, rms_norm
+from tqdm.auto import tqdm
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, GenerationMixin, ModernBertConfig, PretrainedConfig, PreTrainedModel
 from transformers.loss.loss_utils import ForCausalLMLoss
 
@@ -670,11 +671,13 @@ def idea_trace(
     source:dict,          # the same as `input_ids` and `attention_mask`
     rows:list[list[int]], # target tokens of each
     batch_size:int=8,     # texts at a time
+    progress:bool=False,  # show a bar, if it takes long
 ):                        # an `xarray.Dataset`
     "What was thought of texts, and how well what is said was foreseen"
     import xarray
     labels, _ = padded(rows, -100, model.device)
-    batches = [word_scores(model, {k: v[i:i+batch_size] for k, v in source.items()}, labels[i:i+batch_size]) for i in range(0, len(rows), batch_size)]
+    starts = tqdm(range(0, len(rows), batch_size), desc='recording', delay=2, disable=not progress)
+    batches = [word_scores(model, {k: v[i:i+batch_size] for k, v in source.items()}, labels[i:i+batch_size]) for i in starts]
     both, start = ('example', 'token'), -1 if model.bos_token_id is None else model.bos_token_id
     ids = pad(labels.masked_fill(labels < 0, -1), (1, 0), value=start).cpu().numpy().astype(np.int32)
     length = np.array([1+len(row) for row in rows], np.int32)
@@ -693,6 +696,7 @@ class IdeaForConditionalGeneration(IdeaModel):
         targets:str|list[str]|None=None,  # what should be said; by default, what the model says
         truncate:bool=False,              # cut texts that are too long, instead of an error
         batch_size:int=8,                 # texts at a time
+        progress:bool=True,               # show a bar, if it takes long
         **generation,                     # what `generate` takes
     ):                                    # a trace, an `xarray.Dataset`
         "Record what is thought of texts, and how well each word of what is said was foreseen"
@@ -701,7 +705,7 @@ class IdeaForConditionalGeneration(IdeaModel):
         try:
             rows = self.target_ids(targets, truncate) if targets is not None else self.said(source, batch_size, generation)
             if len(rows) != len(texts): raise ValueError(f'there are {len(texts)} texts, but {len(rows)} targets')
-            return idea_trace(self, texts, source, rows, batch_size)
+            return idea_trace(self, texts, source, rows, batch_size, progress)
         finally: self.train(training)
 
     def said(self, source, batch_size, generation):
