@@ -125,10 +125,12 @@ def test_words_come_one_by_one(lab, browser):
         element.get_by_role('slider').focus()
         page.keyboard.press('Shift+ArrowRight')
         expect(facts).to_have_text('being said …')
+        expect(sentence).to_have_attribute('aria-busy', 'true')
         early = sentence.inner_text()
         assert early and mouse.startswith(early) and early != mouse
         expect(sentence).to_have_text(mouse)
         expect(facts).not_to_contain_text('being said')
+        expect(sentence).to_have_attribute('aria-busy', 'false')
         expect(rows(element)).to_have_count(12)
         assert not errors_of_ours(page), page.errors
 

@@ -182,6 +182,7 @@ export function mount(root, Plotly, tell = null) {
     parts.count.textContent = `α ${numeral(alpha)}`;
     if (parts.sentence.textContent !== row.text || parts.sentence.dataset.key !== key) parts.sentence.replaceChildren(...(row.text ? wordsOf(row) : [element("i", { textContent: "(nothing)" })]));
     parts.sentence.dataset.key = key;
+    parts.sentence.setAttribute("aria-busy", Boolean(hearing));     // a screen reader waits for the end
     parts.sentence.classList.toggle("ll-faded", pushing());
     parts.facts.textContent = facts(row);
     parts.near.replaceChildren(...(row.near.length ? [element("h4", { textContent: "Nearest texts it knows" }), element("ol", {}, ...row.near.map((text) => element("li", { textContent: text, dir: "auto" })))] : []));
