@@ -452,7 +452,7 @@ def learning_frame(
     figure.add_trace(scatter(places[now:now+1], mode='markers', name='now', marker=dict(size=19, symbol='circle-open', color=hot, line=dict(width=4, color=hot)), **look))
     numbers, steps = measured(film, view.example), film.training_step.values.tolist()
     rows = [[str(step), *(format_value(values[i]) for values in numbers.values()), told[i].partition(' · says ')[2].strip('“”')] for i, step in enumerate(steps)]
-    return dict(figure=figure.update_layout(width=None, autosize=True), tokens=list(map(str, steps)), colors=shades(numbers.get('surprise', np.array(steps, float))), positions=steps, places=places.round(4).tolist(),
+    return dict(figure=figure.update_layout(width=None, autosize=True), tokens=list(map(str, steps)), colors=shades(np.array(steps, float)), positions=steps, places=places.round(4).tolist(),
                 said=told, columns=['step', *numbers, 'says'], rows=rows, summary=describe_learning(film, view), trail=tail, position=now, usual=-1, labels=dict(one='Step of training', all='Steps', table='Table of steps'))
 
 # %% ../../nbs/api/71_explore.learning.ipynb #b2ccbfb2
