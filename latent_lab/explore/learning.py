@@ -292,8 +292,7 @@ def probe_over_training(
     states, steps = states_over_training(film, site, layer)[:, :, token].swapaxes(0, 1), film.training_step.values.tolist()
     table = probe(states, truth, **settings).table
     named = {f'thought {i+1}' if i < len(steps)-1 else 'answer': step for i, step in enumerate(steps)}      # a probe knows moments as thoughts
-    doubt = 1.96*np.sqrt(table.accuracy*(1-table.accuracy)/len(states))
-    found = pd.DataFrame(dict(step=table.thought.map(named), quantity=table.quantity, accuracy=table.accuracy, low=(table.accuracy-doubt).clip(0), high=(table.accuracy+doubt).clip(upper=1), chance=table.chance, selectivity=table.above, p=table.p))
+    found = pd.DataFrame(dict(step=table.thought.map(named), quantity=table.quantity, accuracy=table.accuracy, low=table.low, high=table.high, chance=table.chance, selectivity=table.above, p=table.p))
     before = found[found.step == steps[0]].set_index('quantity').selectivity
     return found.assign(learnt=found.selectivity-found.quantity.map(before))
 
