@@ -13,6 +13,7 @@ __all__ = ['tail', 'Snapshot', 'thinking_options', 'moment', 'MomentStore', 'Mom
 import copy
 import html
 import json
+import math
 import shutil
 import threading
 import time
@@ -165,13 +166,13 @@ class Watching:
     def __init__(self,
         texts:str|Sequence[str],  # what the model thinks about
         store:str|Path|None=None, # a folder for the moments; None keeps them in memory
-        every:int=10,             # steps between two moments
+        every:int|None=10,        # steps between two moments; None for at most fifty of them in a whole run
         max_new_tokens:int=12,    # of what the model says; 0 lets it be silent
         **thinking,               # further arguments of its `think`
     ):
         texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts or not all(isinstance(text, str) and text.strip() for text in texts): raise ValueError(f'`texts` is {texts!r}; one text or more are needed, and none may be empty')
-        if not isinstance(every, int) or every < 1: raise ValueError(f'`every={every!r}`; a whole number of steps from 1 on is needed')
+        if every is not None and (not isinstance(every, int) or every < 1): raise ValueError(f'`every={every!r}`; a whole number of steps from 1 on is needed')
         self.texts, self.every, self.asked, self.moments = texts, every, dict(max_new_tokens=max_new_tokens) | thinking, Moments(store)
         self.snapshot, self.worker, self.followers, self.error, self.stood = Snapshot(), LatestWins(self.think, delay=0.), [], None, []
 
@@ -203,8 +204,14 @@ class WatchLearning(TrainerCallback, Watching):
         self.moments.read()
         if state.global_step == 0 and len(self.moments) and self.moments.store is not None and not getattr(args, 'overwrite', False):
             raise ValueError(f'`store={str(self.moments.store)!r}` holds moments of an earlier run: choose another folder, or delete them with `overwrite=True`')
+        asked = next((moment.asked.values.tolist() for moment in self.moments.at.values() if state.global_step), self.texts)
+        if asked != self.texts: raise ValueError(f'`texts` is {self.texts!r}, but the moments so far are about {asked!r}; go on with those, or choose another `store`')
         self.moments.forget(after=state.global_step if state.global_step else -1)
         self.error, self.stood = None, []
+
+    def due(self, state)->bool:
+        "Is it time to look?"
+        return state.global_step % (self.every or max(1, math.ceil(state.max_steps/50))) == 0 or state.global_step == state.max_steps
 
     def on_train_begin(self, args, state, control, model=None, processing_class=None, **kwargs):
         if any(hasattr(p, 'full_tensor') for p in model.parameters()): raise ValueError('`WatchLearning` watches from one process, and here each holds a share of the weights (FSDP); leave it out, and look at the checkpoints')
@@ -215,7 +222,7 @@ class WatchLearning(TrainerCallback, Watching):
         self.settle()
 
     def on_step_end(self, args, state, control, model=None, **kwargs):
-        if state.is_world_process_zero and (state.global_step % self.every == 0 or state.global_step == state.max_steps): self.look(model, state.global_step)
+        if state.is_world_process_zero and self.due(state): self.look(model, state.global_step)
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if state.is_world_process_zero: self.moments.hear(state.global_step, logs or {})
