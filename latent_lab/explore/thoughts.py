@@ -398,10 +398,10 @@ def orders(
 def probe_cells(
     states:Float[np.ndarray, 'b k1 d'], # of one model
     truth:Mapping[str, Sequence],       # name of a quantity -> its value for each question
-    folds:int,                          # as for `probe`, and so all that follow
-    shuffles:int,
-    ridge:float,
-    seed:int,
+    folds:int,                          # parts, of which each is examined once
+    shuffles:int,                       # of the truth
+    ridge:float,                        # λ, in rows
+    seed:int,                           # of parts and shuffles
 )->pd.DataFrame:
     "Each thought and quantity in a row"
     truths, rows, right = [one_hot(values)[1] for values in truth.values()], [], []
@@ -471,7 +471,7 @@ def probe_sentence(
     if not there: return f'Nothing is above chance: whatever a probe reads off these thoughts ({", ".join(names)}), it reads off shuffled truth as well.'
     best = table[is_learnt(table)].sort_values('above', ascending=False, kind='stable').drop_duplicates('quantity')
     found = {row.quantity: told_probe(row) for row in best.itertuples()}
-    parts = {'Above chance, and most clearly: ': '; '.join(found[name] for name in names if name in found), 'No more than in an untrained model: ': ', '.join(name for name in names if name in there and name not in found),
+    parts = {'Above chance, and most clearly: ': '; '.join(found[name] for name in names if name in found), 'Not clearly more than in an untrained model: ': ', '.join(name for name in names if name in there and name not in found),
              'Nowhere above chance: ': ', '.join(name for name in names if name not in there)}
     return ' '.join(f'{what}{which}.' for what, which in parts.items() if which)
 
@@ -538,8 +538,8 @@ def probe_heatmap(
     for row, table in enumerate(tables, 1):
         for heat in draw_probes(table, columns, names): fig.add_trace(heat.update(showscale=heat.showscale is not False and row == 1), row, 1)
     sure = found.table.p <= enough
-    subtitle = f'points above shuffled truth and their 95 % interval; grey: chance, p > {enough:g}' if sure.any() else 'nothing is above chance'
-    if (sure & ~is_learnt(found.table)).any(): subtitle += '; in brackets: no more than untrained'
+    subtitle = f'points above shuffled truth, 95 % interval; grey: chance, p > {enough:g}' if sure.any() else 'nothing is above chance'
+    if (sure & ~is_learnt(found.table)).any(): subtitle += '; in brackets: not clearly above untrained'
     style(fig, 'What can be read off which thought', subtitle, 118+len(tables)*high+52*(len(tables)-1))
     fig.update_annotations(x=0, xanchor='left', font_size=13)
     return fig.update_xaxes(showgrid=False, side='bottom').update_yaxes(showgrid=False)
