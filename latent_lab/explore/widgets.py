@@ -753,8 +753,11 @@ class Wiring(Explorer):
     def show(self):
         "Bring page and controls in line with the current view; a choice made meanwhile is left alone"
         with self.filling(): fill_controls(self.controls, self.trace)
+        here = self.page.position
+        self.current = fitting_view(replace(self.current, position=here), self.trace)
         shown = frame(self.trace, self.current, self.atlas)
-        self.page.position, self.page.frame = shown['position'], frame_json(shown)
+        if self.page.position == here: self.page.position = shown['position']     # else the reader has gone on meanwhile, and is not called back
+        self.page.frame = frame_json(shown)
         self.remember()
 
     def ask(self, change=None):
@@ -771,8 +774,7 @@ class Wiring(Explorer):
             self.current = fitting_view(replace(self.current, texts=self.texts, **chosen), self.trace)
             words, self.page.wait = self.atlas.wait(self.current)
             if words: self.page.busy = words
-            self.atlas(self.current)                                    # meanwhile the reader may go on
-            self.current = fitting_view(replace(self.current, position=self.page.position), self.trace)
+            self.atlas(self.current)                                    # takes its time, and the reader may go on meanwhile
             self.show()
             self.error, self.page.error = None, ''
         except Exception as error: self.error, self.page.error = error, f'{type(error).__name__}: {error}'
