@@ -51,9 +51,9 @@ def test_one_place(lab, browser):
         expect(page.locator('.ll-head', has_text='thought').first).to_be_visible(timeout=patience)
 
         # its question is the text of the other tab
-        page.get_by_label('Question', exact=True).fill('4+7+1=')
+        page.get_by_role('textbox', name='Question').fill('4+7+1=')
         page.get_by_role('tab', name='Path of a state').click()
-        expect(page.get_by_label('Text', exact=True).locator('visible=true')).to_have_value('4+7+1=', timeout=patience)
+        expect(page.get_by_role('textbox', name='Text', exact=True)).to_have_value('4+7+1=', timeout=patience)
         page.get_by_role('tab', name='Thoughts, what if').click()
 
         # what cannot be opened is said in one line, and what is open stays, and is what the controls say
