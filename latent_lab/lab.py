@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FIRST', 'TITLES', 'thinking_model', 'families', 'first_texts', 'linked', 'explorers', 'close_all', 'Opened',
-           'offered', 'lab_controls', 'LabSays', 'LabPage', 'Lab']
+           'offered', 'lab_controls', 'why_not', 'LabSays', 'LabPage', 'Lab']
 
 # %% ../nbs/api/83_lab.ipynb #1a5ff667
 import html
@@ -133,6 +133,16 @@ def lab_controls(
             ipywidgets.Text(description='or another', placeholder='a folder, or a Hub id', continuous_update=False, **wide(340)),
             ipywidgets.Button(description='Save as one file', tooltip='A page beside the notebook that needs neither Python nor a network', layout=ipywidgets.Layout(width='max-content', margin='0 16px 6px 0')))
 
+# %% ../nbs/api/83_lab.ipynb #094f35aa
+def why_not(
+    checkpoint:str,  # that cannot be opened
+    error:Exception, # what went wrong
+)->str:              # one line
+    "Why a model cannot be opened, in plain words"
+    far = hub.to_fetch(checkpoint) if isinstance(error, FileNotFoundError) and checkpoint in hub.shipped() else []
+    said = f'it borrows {" and ".join(far)}, which could not be fetched and {"is" if len(far) == 1 else "are"} not on this machine' if far else plain_error(error)
+    return f'{checkpoint} cannot be opened: {said}'
+
 # %% ../nbs/api/83_lab.ipynb #a54d3537
 class LabSays:
     "What is said beside the choice; needs `choice`, `other`, `says`, `wrong` and `latest`"
@@ -156,7 +166,7 @@ class LabSays:
         "A model cannot be opened: what is open stays"
         self.error = error
         if self.opened is None or self.latest.stale: return        # nothing to go back to, or something else to come
-        self.say(self.opened.describe(), f'{checkpoint} cannot be opened: {plain_error(error)}')
+        self.say(self.opened.describe(), why_not(checkpoint, error))
         self.settle_choice()
 
 # %% ../nbs/api/83_lab.ipynb #4ae96f96
