@@ -44,7 +44,7 @@ def test_the_same_names_without_a_front_end(kind, tmp_path):
 @each_explorer
 def test_code_shows_the_same_again(kind):
     explorer, names = toy_explorer(kind, **OTHER[kind])
-    again = eval(explorer.as_code(), names | dict(Edit=Edit))
+    again = eval(explorer.as_code(), names)
     assert again.view == explorer.view
     assert json.loads(frame_json(again.frame())) == json.loads(frame_json(explorer.frame()))
     assert frame_json(toy_explorer(kind)[0].frame()) != frame_json(explorer.frame())

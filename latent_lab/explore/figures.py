@@ -50,7 +50,7 @@ def style(
         modebar=dict(bgcolor=clear, color=faint, activecolor=ink, remove=['sendChartToCloud', 'select2d', 'lasso2d', 'autoScale2d']))   # nothing leaves the machine
     there = {name: part for name, part in fig.layout.to_plotly_json().items() if name != 'template'}   # which comes by itself
     axes = {name for name in there if re.match('[xy]axis', name)} or {'xaxis', 'yaxis'}
-    fig.layout = there | look | {name: there.get(name, {}) | axis for name in axes}   # at once: `update_layout` takes ten times as long
+    fig.layout = there | look | {name: (named := there.get(name, {})) | axis | dict(title=named.get('title', {}) | axis['title']) for name in axes}   # at once: `update_layout` takes ten times as long
     return fig
 
 # %% ../../nbs/api/62_explore.figures.ipynb #f479af85

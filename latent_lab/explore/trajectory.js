@@ -61,7 +61,8 @@ function nearest(frame, point) {
 
 export function mount(root, Plotly, tell = () => {}) {
   const parts = build(root);
-  let frame = null, at = 0, now = null, stop = null, timer = null, clock = null, pending = false, drawn = Promise.resolve();
+  let frame = null, at = 0, now = null, stop = null, timer = null, clock = null;
+  const tellError = (text) => { parts.error.textContent = text; parts.error.hidden = !text; }, drawn = drawing(tellError);
 
   const height = () => Math.round(Math.min(tallest, Math.max(narrowest, 0.72 * root.clientWidth)));
   const subtitle = () => frame.figure.layout.title?.subtitle?.text ?? "";
@@ -73,13 +74,8 @@ export function mount(root, Plotly, tell = () => {}) {
     return Plotly.relayout(parts.plot, look());
   }
 
-  function redraw() {                                    // at most once an animation frame
-    if (pending || !frame?.places.length) return;
-    pending = true;
-    requestAnimationFrame(() => drawn.then(() => {
-      pending = false;
-      return highlight(Plotly, parts.plot, frame, at);
-    }).catch(() => {}));                                 // a newer move took this one's place
+  function redraw() {
+    if (frame?.places.length) drawn.soon(() => highlight(Plotly, parts.plot, frame, at));
   }
 
   function stopAt(token) {                               // the one token that Tab leads to; arrows lead to the others
@@ -154,13 +150,14 @@ export function mount(root, Plotly, tell = () => {}) {
     if (empty) parts.said.textContent = frame.summary;
     else mark();
     if (inText) now?.focus();
-    drawn = drawn.then(() => Plotly.react(parts.plot, structuredClone(data), structuredClone(layout), plotConfig)).then(() => {
+    const whole = drawn.next(async () => {
+      await Plotly.react(parts.plot, structuredClone(data), structuredClone(layout), plotConfig);
       parts.plot.removeAllListeners?.("plotly_click");
       parts.plot.on("plotly_click", (event) => move(nearest(frame, event.points[0])));
       return dress();
     });
     redraw();
-    return drawn;
+    return whole;
   }
 
   parts.slider.addEventListener("input", () => { play(false); move(+parts.slider.value); });
@@ -181,7 +178,7 @@ export function mount(root, Plotly, tell = () => {}) {
   });
   parts.details.addEventListener("toggle", () => { if (frame && parts.details.open) fillTable(parts.table, frame.columns, frame.rows); });
 
-  const restyle = () => frame && drawn.then(() => root.isConnected && Plotly.relayout(parts.plot, { autosize: true }).then(dress));
+  const restyle = () => frame && drawn.next(() => root.isConnected && Plotly.relayout(parts.plot, { autosize: true }).then(dress));
   const unwatch = watchLook(parts.plot, restyle);
 
   return {
@@ -193,7 +190,7 @@ export function mount(root, Plotly, tell = () => {}) {
     caption: () => parts.said.textContent,
     busy(text) { parts.busy.textContent = text; root.setAttribute("aria-busy", Boolean(text)); },
     wait,
-    error(text) { parts.error.textContent = text; parts.error.hidden = !text; },
+    error: tellError,
     destroy() { play(false); wait(0); unwatch(); Plotly.purge(parts.plot); },
   };
 }

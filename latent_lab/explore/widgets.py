@@ -777,9 +777,11 @@ class Wiring(Explorer):
         try:
             texts = chosen.pop('texts', None)
             if texts is not None and texts != (self.texts if isinstance(self.texts, str) else '\n'.join(self.texts)): self.hear(texts)
-            self.current = fitting_view(replace(self.current, position=self.page.position, texts=self.texts, **chosen), self.trace)
+            self.current = fitting_view(replace(self.current, texts=self.texts, **chosen), self.trace)
             words, self.page.wait = self.atlas.wait(self.current)
             if words: self.page.busy = words
+            self.atlas(self.current)                                    # meanwhile the reader may go on
+            self.current = fitting_view(replace(self.current, position=self.page.position), self.trace)
             self.show()
             self.error, self.page.error = None, ''
         except Exception as error: self.error, self.page.error = error, plain_error(error)

@@ -536,6 +536,7 @@ class BestSayings(HeardAgain):
         aside:float=.5,              # how far the points of most drawn sayings are moved, in sizes
         temperature:float=.7,        # of the drawn sayings
         closeness:float=5.,          # nats a token that being misheard by one is worth
+        seed:int|None=0,             # of the drawn sayings, so that the same is said again; None: other ones each time
         streamer=None,               # hears the likeliest saying, of one idea, while it is said; none of those that are drawn
         **saying,                    # what `decode` takes
     )->list[str]:                    # the best saying of each
@@ -546,13 +547,19 @@ class BestSayings(HeardAgain):
         unsure = (self.misheard(said, ideas) >= faithful).nonzero().flatten().tolist() if drawn else []
         if not unsure: return said
         meant = ideas[unsure]
-        moved = aside*(torch.arange(drawn, device=self.device) % 4 < 3).view(-1, 1, 1, 1)
-        points = self.sized(meant + moved*torch.randn(drawn, *meant.shape, device=self.device, dtype=meant.dtype)).flatten(0, 1)
-        texts = [said[i] for i in unsure] + self.decode(points, **saying | dict(do_sample=True, temperature=temperature, top_k=0))
+        with torch.random.fork_rng(range(torch.cuda.device_count()) if self.device.type == 'cuda' else [], enabled=seed is not None):
+            if seed is not None: torch.manual_seed(seed)
+            texts = [said[i] for i in unsure] + self.sayings_near(meant, drawn, aside, temperature, saying)
         costs = [self.blank_nats(texts[i:i+64]) + closeness*self.misheard(texts[i:i+64], some) for i, some in zip(range(0, len(texts), 64), meant.repeat(candidates, 1, 1).split(64))]
         best = torch.cat(costs).view(candidates, len(unsure)).argmin(0).tolist()
         for i, (place, turn) in enumerate(zip(unsure, best)): said[place] = texts[turn*len(unsure) + i]
         return said
+
+    def sayings_near(self, meant, drawn, aside, temperature, saying)->list[str]:
+        "Sayings of points around each idea, drawn by lot"
+        moved = aside*(torch.arange(drawn, device=self.device) % 4 < 3).view(-1, 1, 1, 1)
+        points = self.sized(meant + moved*torch.randn(drawn, *meant.shape, device=self.device, dtype=meant.dtype)).flatten(0, 1)
+        return self.decode(points, **saying | dict(do_sample=True, temperature=temperature, top_k=0))
 
 # %% ../../nbs/api/43_models.idea.ipynb #49ae135b
 class IdeaVerbs(BestSayings):
