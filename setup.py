@@ -10,18 +10,21 @@ config.read(here/'settings.ini', encoding='utf-8')
 facts = config['DEFAULT']
 
 
-class WithLab(build_py):
-    "Puts the lab notebooks into the wheel, where `latent-lab lab` finds them"
+class WithNotebooks(build_py):
+    "Puts the notebooks into the wheel, where `latent-lab lab` finds them, with the figures they show and read"
     def run(self):
         super().run()
         if self.editable_mode: return
-        lab = Path(self.build_lib)/facts['lib_name']/'lab'
-        lab.mkdir(parents=True, exist_ok=True)
-        for notebook in (here/facts['nbs_path']/'lab').glob('*.ipynb'): self.copy_file(str(notebook), str(lab))
+        home = here/facts['nbs_path']
+        for file in home.glob('*/**/*'):
+            if file.suffix not in ('.ipynb', '.json', '.jpg') or '.ipynb_checkpoints' in file.parts: continue
+            place = Path(self.build_lib)/facts['lib_name']/'nbs'/file.relative_to(home)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self.copy_file(str(file), str(place))
 
 
 setuptools.setup(
-    cmdclass={'build_py': WithLab},
+    cmdclass={'build_py': WithNotebooks},
     name=facts['lib_name'],
     version=facts['version'],
     description=facts['description'],

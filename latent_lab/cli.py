@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['app', 'Checkpoint', 'Device', 'Backbones', 'UsageError', 'SYSTEMS', 'FLAGS', 'CHAT', 'ASKS', 'AUDITS', 'option',
-           'complaint', 'System', 'opened', 'lab_notebooks', 'copy_notebooks', 'lab', 'json_file', 'recipe_file',
-           'settings_file', 'parse_settings', 'show_table', 'no_bars_in_files', 'flag_settings', 'film_of',
-           'opening_line', 'watching', 'train', 'asked_for', 'check_seed', 'continued', 'idea_said', 'recipe_of',
-           'thought_said', 'generate', 'nearest_lines', 'way_lines', 'chat_help', 'replied', 'conversation_ids',
-           'went_on', 'typed_line', 'chat', 'lines_of', 'show_ribbon', 'interpolate', 'rows_or_texts',
-           'refuse_other_tokens', 'idea_record', 'trace', 'thought_worth', 'evaluate', 'held_out_pairs', 'audit_ideas',
-           'audit', 'check', 'What', 'list_', 'main']
+           'complaint', 'System', 'opened', 'notebooks_folder', 'lab_notebooks', 'fresh_copies', 'copy_notebooks',
+           'lab', 'json_file', 'recipe_file', 'settings_file', 'parse_settings', 'show_table', 'no_bars_in_files',
+           'flag_settings', 'film_of', 'opening_line', 'watching', 'train', 'asked_for', 'check_seed', 'continued',
+           'idea_said', 'recipe_of', 'thought_said', 'generate', 'nearest_lines', 'way_lines', 'chat_help', 'replied',
+           'conversation_ids', 'went_on', 'typed_line', 'chat', 'lines_of', 'show_ribbon', 'interpolate',
+           'rows_or_texts', 'refuse_other_tokens', 'idea_record', 'trace', 'thought_worth', 'evaluate',
+           'held_out_pairs', 'audit_ideas', 'audit', 'check', 'What', 'list_', 'main']
 
 # %% ../nbs/api/82_cli.ipynb #cd5bde52
 import hashlib
@@ -75,26 +75,40 @@ def opened(
     return model
 
 # %% ../nbs/api/82_cli.ipynb #44408f1d
-def lab_notebooks()->list[Path]:
-    "The notebooks to copy: beside the package when installed, in the repository when developing"
+def notebooks_folder()->Path:
+    "Where the notebooks lie: in the package when installed, in the repository when developing"
     import latent_lab
     package = Path(latent_lab.__path__[0])
-    return sorted((package/'lab').glob('*.ipynb')) or sorted((package.parent/'nbs'/'lab').glob('*.ipynb'))
+    return package/'nbs' if (package/'nbs').is_dir() else package.parent/'nbs'
 
+def lab_notebooks()->list[Path]:
+    "The notebooks that people run"
+    return sorted((notebooks_folder()/'lab').glob('*.ipynb'))
+
+def fresh_copies()->dict[str, bytes]: # place in the reader's folder -> what the file holds
+    "The notebooks of the lab, and in folders all others, with what they need"
+    home, found = notebooks_folder(), {}
+    for source in sorted(path for path in home.glob('*/**/*') if path.suffix in ('.ipynb', '.json', '.jpg') and '.ipynb_checkpoints' not in path.parts):
+        name, data = source.relative_to(home).as_posix(), source.read_bytes()
+        if source.suffix == '.ipynb': data = data.replace(b'](../', b'](') if name.startswith('lab/') else data.replace(b'](../lab/', b'](../')
+        found[name.removeprefix('lab/')] = data
+    return found
+
+# %% ../nbs/api/82_cli.ipynb #a8614a2d
 def copy_notebooks(
     folder:Path, # the reader's folder; made if need be
 )->list[str]:    # names of the notebooks the reader has changed, which were left alone
-    "Copy the lab notebooks, never over a changed one"
+    "Copy the notebooks, never over a changed one"
     folder.mkdir(parents=True, exist_ok=True)
     ledger, kept = folder/'.copied.json', []
     copied = json.loads(ledger.read_text()) if ledger.exists() else {}
-    for source in lab_notebooks():
-        mine, fresh = folder/source.name, source.read_bytes()
-        digest = lambda data: hashlib.sha256(data).hexdigest()
-        if mine.exists() and mine.read_bytes() != fresh and digest(mine.read_bytes()) != copied.get(source.name): kept.append(source.name)
+    for name, fresh in fresh_copies().items():
+        mine, digest = folder/name, lambda data: hashlib.sha256(data).hexdigest()
+        if mine.exists() and mine.read_bytes() != fresh and digest(mine.read_bytes()) != copied.get(name): kept.append(name)
         else:
+            mine.parent.mkdir(parents=True, exist_ok=True)
             mine.write_bytes(fresh)
-            copied[source.name] = digest(fresh)
+            copied[name] = digest(fresh)
     ledger.write_text(json.dumps(copied, indent=1))
     return kept
 
@@ -311,12 +325,13 @@ def thought_said(
     **asked,                  # as from `asked_for`
 )->list[str]:                 # lines
     "What is said to a question, after how many thoughts"
+    from latent_lab.trace import counted
     if not text.strip(): raise ValueError(f'`--input {text!r}`: a question is needed')
     if sampled := {'top_k', 'top_p'} & set(asked): raise ValueError(f'`--{min(sampled).replace("_", "-")}`: a model of latent thoughts takes the likeliest token, or samples by `--temperature`')
     words = model.tokenizer
     told = model.answer_ids(**model.tokenize(text), mode=mode or 'latent', thoughts=thoughts, **dict(max_new_tokens=100) | asked)
     stood_for = [repr(words.decode([token])) for token in told.readout[0].tolist() if token >= 0] if told.num_thoughts.item() else []
-    return [words.decode(told.tokens[0, :told.num_tokens.item()], skip_special_tokens=True), f'({told.num_thoughts.item()} thoughts{": " if stood_for else ""}{", ".join(stood_for)}; {told.num_tokens.item()} tokens, {told.steps.item()} passes)']
+    return [words.decode(told.tokens[0, :told.num_tokens.item()], skip_special_tokens=True), f'({counted(told.num_thoughts.item(), "thought")}{": " if stood_for else ""}{", ".join(stood_for)}; {counted(told.num_tokens.item(), "token")}, {told.steps.item()} pass{"" if told.steps.item() == 1 else "es"})']
 
 # %% ../nbs/api/82_cli.ipynb #29813dd5
 @app.command()

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FIRST', 'TITLES', 'thinking_model', 'families', 'first_texts', 'linked', 'explorers', 'close_all', 'Opened',
-           'lab_controls', 'LabPage', 'Lab']
+           'offered', 'lab_controls', 'why_not', 'LabSays', 'LabPage', 'Lab']
 
 # %% ../nbs/api/83_lab.ipynb #1a5ff667
 import html
@@ -21,7 +21,7 @@ from . import hub
 from .explore.debugger import ThoughtExplorer
 from .explore.interpolation import InterpolationExplorer
 from .explore.pondering import PonderExplorer
-from .explore.widgets import LatestWins, TrajectoryExplorer, pages_html, still_html, write_page
+from .explore.widgets import LatestWins, TrajectoryExplorer, pages_html, plain_error, still_html, write_page
 
 # %% ../nbs/api/83_lab.ipynb #fd9ee6ff
 def thinking_model(
@@ -63,10 +63,10 @@ def linked(
     a, # an explorer
     b, # another one of the same model
 )->list[ipywidgets.Widget]: # links, which hold as long as they are kept
-    "One text and one token for two explorers"
-    found = [ipywidgets.jslink((a.page, 'position'), (b.page, 'position'))]
-    if 'texts' in a.controls and 'texts' in b.controls: found.append(ipywidgets.jslink((a.controls['texts'], 'value'), (b.controls['texts'], 'value')))
-    return found
+    "One text for two explorers, and one token if both go along the tokens"
+    found = [ipywidgets.jslink((a.page, 'position'), (b.page, 'position'))] if 'position' in a.here and 'position' in b.here else []
+    boxes = [explorer.controls[name] for explorer in (a, b) for name in ('texts', 'question') if name in explorer.controls]
+    return found + ([ipywidgets.jslink(*((box, 'value') for box in boxes))] if len(boxes) == 2 else [])
 
 def explorers(
     model,                                 # as from `thinking_model`
@@ -79,8 +79,7 @@ def explorers(
     kinds = families(model)
     if kinds == [InterpolationExplorer] and len(texts) < 2: raise ValueError(f'`texts` is {texts!r}; between ideas, there must be two')
     found = {TITLES[kind]: kind(model, texts[0] if kind is TrajectoryExplorer else texts, lock=lock) for kind in kinds}
-    pondering = [explorer for explorer in found.values() if isinstance(explorer, (PonderExplorer, TrajectoryExplorer))]
-    return found, linked(*pondering) if len(pondering) == 2 else []
+    return found, linked(*found.values()) if len(found) == 2 else []
 
 # %% ../nbs/api/83_lab.ipynb #64d15c9c
 def close_all(
@@ -117,62 +116,103 @@ class Opened:
         for widget in (*self.links, *self.explorers.values()): close_all(widget)
 
 # %% ../nbs/api/83_lab.ipynb #79707e55
+def offered(
+    checkpoint:str,       # chosen at first
+)->list[tuple[str, str]]: # what the list says, and the name
+    "The models of the list; what must be fetched comes last, and says so"
+    far = {name: bool(hub.to_fetch(name)) for name in hub.shipped()}
+    return [(f'{name} (needs a download)' if far.get(name) else name, name) for name in dict.fromkeys([*sorted(far, key=far.get), checkpoint])]
+
+# %% ../nbs/api/83_lab.ipynb #642a7e9a
 def lab_controls(
     checkpoint:str, # chosen at first
 )->tuple[ipywidgets.Dropdown, ipywidgets.Text, ipywidgets.Button]:
     "A list of models, a box for the name of another, and a button to take away what is seen"
     def wide(pixels): return dict(layout=ipywidgets.Layout(width=f'{pixels}px', margin='0 16px 6px 0'), style=dict(description_width='initial'))
-    return (ipywidgets.Dropdown(description='Model', value=checkpoint, options=[*dict.fromkeys([*hub.shipped(), checkpoint])], **wide(280)),
+    return (ipywidgets.Dropdown(description='Model', value=checkpoint, options=offered(checkpoint), **wide(280)),
             ipywidgets.Text(description='or another', placeholder='a folder, or a Hub id', continuous_update=False, **wide(340)),
             ipywidgets.Button(description='Save as one file', tooltip='A page beside the notebook that needs neither Python nor a network', layout=ipywidgets.Layout(width='max-content', margin='0 16px 6px 0')))
 
-# %% ../nbs/api/83_lab.ipynb #4ae96f96
-class LabPage(ipywidgets.VBox):
-    "A choice, and what was chosen"
-    error, opened = None, None   # the last exception; what is open
+# %% ../nbs/api/83_lab.ipynb #094f35aa
+def why_not(
+    checkpoint:str,  # that cannot be opened
+    error:Exception, # what went wrong
+)->str:              # one line
+    "Why a model cannot be opened, in plain words"
+    far = hub.to_fetch(checkpoint) if isinstance(error, FileNotFoundError) and checkpoint in hub.shipped() else []
+    said = f'it borrows {" and ".join(far)}, which could not be fetched and {"is" if len(far) == 1 else "are"} not on this machine' if far else plain_error(error)
+    return f'{checkpoint} cannot be opened: {said}'
 
+# %% ../nbs/api/83_lab.ipynb #a54d3537
+class LabSays:
+    "What is said beside the choice; needs `choice`, `other`, `says`, `wrong` and `latest`"
+    error, opened, filler = None, None, None   # the last exception; what is open; the thread that is changing controls itself
+
+    def say(self, text:str, wrong:str=''):
+        "A line beside the choice, and one about what went wrong; a screen reader reads them too"
+        self.says.value = f'<span role="status" aria-live="polite">{html.escape(text)}</span>'
+        self.wrong.value = f'<div class="ll-page"><div class="ll-error" role="alert">{html.escape(wrong)}</div></div>' if wrong else ''
+
+    def settle_choice(self):
+        "The list says what is open, and the box is free for another name; a choice made meanwhile is left alone"
+        if self.latest.stale: return
+        name, self.filler = self.opened.model.name_or_path, threading.get_ident()
+        try:
+            if name not in [known for _, known in self.choice.options]: self.choice.options = [*self.choice.options, (name, name)]
+            self.choice.value, self.other.value = name, ''
+        finally: self.filler = None
+
+    def refuse(self, checkpoint:str, error:Exception):
+        "A model cannot be opened: what is open stays"
+        self.error = error
+        if self.opened is None or self.latest.stale: return        # nothing to go back to, or something else to come
+        self.say(self.opened.describe(), why_not(checkpoint, error))
+        self.settle_choice()
+
+# %% ../nbs/api/83_lab.ipynb #4ae96f96
+class LabPage(LabSays, ipywidgets.VBox):
+    "A choice, and what was chosen"
     def __init__(self,
         checkpoint:str='titans-tiny',      # a shipped checkpoint, a folder, or a Hub id of any causal language model
         texts:str|Sequence[str]|None=None, # what it is asked first
     ):
         self.choice, self.other, self.save_button = lab_controls(checkpoint)
-        self.says, self.tabs = ipywidgets.HTML(), ipywidgets.Tab(layout=ipywidgets.Layout(overflow='visible'))
+        self.says, self.wrong, self.tabs = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.Tab(layout=ipywidgets.Layout(overflow='visible'))
         self.latest = LatestWins(self.look_into, delay=0.)
-        super().__init__([ipywidgets.HBox([self.choice, self.other, self.save_button, self.says], layout=ipywidgets.Layout(flex_flow='row wrap')), self.tabs], layout=ipywidgets.Layout(overflow='visible'))
+        super().__init__([ipywidgets.HBox([self.choice, self.other, self.save_button, self.says], layout=ipywidgets.Layout(flex_flow='row wrap')), self.wrong, self.tabs], layout=ipywidgets.Layout(overflow='visible'))
         self.look_into(checkpoint, texts)
         if self.error is not None: raise self.error
         self.choice.observe(self.chosen, 'value'), self.other.observe(self.named, 'value'), self.save_button.on_click(self.save)
 
     def named(self, change):
-        "A model of one's own was named: it joins the list, and is chosen"
-        if not (name := change.new.strip()): return
-        self.choice.options = [*dict.fromkeys([*self.choice.options, name])]
-        self.choice.value = name
+        "A model of one's own was named"
+        if name := change.new.strip(): self.ask(name)
 
     def chosen(self, change):
         "Another model was chosen"
-        self.say(f'opening {change.new} …')
-        self.latest.submit(change.new)
+        if self.filler != threading.get_ident(): self.ask(change.new)
 
-    def say(self, text:str):
-        "A line beside the choice; a screen reader reads it too"
-        self.says.value = f'<span role="status" aria-live="polite">{html.escape(text)}</span>'
+    def ask(self, name:str):
+        "Let a worker open a model"
+        self.say(f'opening {name} …')
+        self.latest.submit(name)
 
     def save(self, button=None):
         "Write all that is open to a file beside the notebook, under a name that is free"
         names = (f'{Path(self.opened.model.name_or_path).name}{f"-{i}" if i else ""}.html' for i in count())
         path = next(path for path in map(Path, names) if not path.exists())
         try: self.say(f'saved as {write_page(path, self.opened.to_html())}')
-        except OSError as error: self.error = error; self.say(f'{path} cannot be saved: {error}')
+        except OSError as error: self.error = error; self.say(self.opened.describe(), f'{path} cannot be saved: {plain_error(error)}')
 
     def look_into(self, checkpoint:str, texts=None):
         "Open a model and show what makes sense for it; if that cannot be, what was there stays"
         before = self.opened
         try: self.opened, self.error = Opened(checkpoint, texts), None
-        except Exception as error: self.error = error; return self.say(f'{checkpoint} cannot be opened: {error}')
+        except Exception as error: return self.refuse(checkpoint, error)
         self.tabs.children, self.tabs.titles, self.tabs.selected_index = list(self.opened.explorers.values()), list(self.opened.explorers), 0
         if before is not None: before.close()
         self.say(self.opened.describe())
+        self.settle_choice()
 
 # %% ../nbs/api/83_lab.ipynb #0a0029e1
 class Lab(LabPage):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .trace import Recording, block_rows, create_store, free_memory, in_words, plan_bytes, prepare, record_blocks, write_rows
+from .trace import Recording, block_rows, counted, create_store, free_memory, in_words, plan_bytes, prepare, record_blocks, write_rows
 
 # %% ../nbs/api/22_planner.ipynb #1a87ad25
 def probe(
@@ -222,7 +222,7 @@ def describe_plan(
     plan:RecordingPlan, # what a recording will take
 )->str:                 # some lines
     "A plan in words"
-    told = [f'{plan.rows:,} examples of up to {plan.tokens:,} tokens']
+    told = [f'{counted(plan.rows, "example")} of up to {counted(plan.tokens, "token")}']
     told += [f'  {name:<12}{" x ".join(f"{n:,}" for n in plan.shapes[name][1])} {plan.shapes[name][2]}, {in_words(plan_bytes({name:plan.shapes[name]}))}' for name in plan.sites]
     facts = {'in memory': in_words(plan.memory), 'on a disk': plan.disk and f'about {in_words(plan.disk)}', 'a batch': f'at least {in_words(plan.at_once)}', 'time': plan.seconds and f'about {in_time(plan.seconds)}'}
     told += [f'  {name:<12}{value}' for name,value in facts.items() if value]

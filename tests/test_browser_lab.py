@@ -1,6 +1,4 @@
 "The lab as a reader meets it: one place for all models, in JupyterLab in a real browser, by mouse and by keyboard, with the network off."
-import re
-
 from conftest import errors_of_ours, expect_change, open_notebook, patience, run_all, watched
 from playwright.sync_api import expect
 
@@ -22,7 +20,7 @@ def now(stage):
 
 
 def test_one_place(lab, browser):
-    "Open a model, choose a token, find it in the other tab; open another model; a name that is none is said, and nothing is lost"
+    "Open a model, choose a token, find it in the other tab; open another model, write a question, find it in the other tab; a name that is none is said, and nothing is lost"
     with watched(browser) as page:
         open_notebook(page, lab, 'index.ipynb')
         run_all(page)
@@ -52,10 +50,20 @@ def test_one_place(lab, browser):
         expect(page.get_by_role('tab', name='Thoughts, what if')).to_be_visible(timeout=patience)
         expect(page.locator('.ll-head', has_text='thought').first).to_be_visible(timeout=patience)
 
-        # what cannot be opened is said in one line, and what is open stays
-        type_name(page, 'soup')
-        expect(page.get_by_text(re.compile("soup cannot be opened: 'soup' is no shipped checkpoint"))).to_be_visible(timeout=patience)
-        expect(page.locator('.ll-head', has_text='thought').first).to_be_visible()
+        # its question is the text of the other tab
+        page.get_by_role('textbox', name='Question').fill('4+7+1=')
+        page.get_by_role('tab', name='Path of a state').click()
+        expect(page.get_by_role('textbox', name='Text', exact=True)).to_have_value('4+7+1=', timeout=patience)
+        page.get_by_role('tab', name='Thoughts, what if').click()
+
+        # what cannot be opened is said in one line, and what is open stays, and is what the controls say
+        for name, said in (('soup', "soup cannot be opened: 'soup' is no shipped checkpoint"), ('/etc', "/etc cannot be opened: folder '/etc' holds no config.json")):
+            type_name(page, name)
+            expect(page.get_by_role('alert').filter(has_text=said)).to_be_visible(timeout=patience)
+            expect(page.get_by_role('alert').filter(has_text=said)).to_have_css('border-left-width', '4px')
+            expect(page.get_by_label('Model', exact=True).locator('option:checked')).to_have_text('thought-tiny')
+            expect(page.get_by_label('or another', exact=True)).to_have_value('')
+            expect(page.locator('.ll-head', has_text='thought').first).to_be_visible()
 
         choose(page, 'idea-tiny')
         expect(page.get_by_role('tab', name='Between two texts')).to_be_visible(timeout=patience)

@@ -27,7 +27,7 @@ from scipy.linalg import orthogonal_procrustes
 from .figures import empty_figure, ghost, ink, palette, scatter, style, style_map, token_texts, with_gaps
 from .interpolate import word_difference
 from .project import Projector, check_rows, describe_quality
-from ..trace import listening, validate_trace
+from ..trace import counted, listening, validate_trace
 
 # %% ../../nbs/api/63_explore.compare.ipynb #cbe6cca4
 def check_pair(
@@ -515,7 +515,7 @@ class Sayings:
     def describe(self)->str:
         "How often they say the same, in words"
         n, same = len(self.table), int(self.table.differs_at.isna().sum())
-        return f'{self.names[0]} and {self.names[1]} say the same to {same} of {n} texts.'
+        return f'{self.names[0]} and {self.names[1]} say the same to {same} of {counted(n, "text")}.'
 
     def __repr__(self):
         lines = [self.describe()]

@@ -26,11 +26,10 @@ import traitlets
 
 from .figures import empty_figure, palette, scatter, style, style_map
 from .forks import EDITS, Branch, Compared, Edit, History, as_edit, compare, complete, spelled_edits, sweep
-from .interpolation import plain_error
 from .project import Projector, describe_quality
 from .thoughts import Company, Generation, Moment, ask, company, draw_company, draw_path, layer_names, lens_words, path_states, thought_map, token_list
-from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_assets, plotly_library
-from ..trace import check_thinks
+from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_assets, plain_error, plotly_library
+from ..trace import check_thinks, counted
 
 # %% ../../nbs/api/69_explore.debugger.ipynb #8059fcd0
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +174,7 @@ def describe_history(
     root = history.root
     thought = f'{len(root.thoughts)} thought{"" if len(root.thoughts) == 1 else "s"} ({", ".join(m.text for m in root.thoughts)})' if root.thoughts else 'no thought'
     forked = f' {compare(root, history.now).sentence}' if history.at else ''
-    return f'“{root.question}”: {thought}, then “{root.answer}”, in {root.steps} steps.{forked} {quality}.'
+    return f'“{root.question}”: {thought}, then “{root.answer}”, in {counted(root.steps, "step")}.{forked} {quality}.'
 
 def debug_frame(
     history:History,                        # answers

@@ -18,7 +18,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from .thoughts import Company, Generation, array, company, visible
-from ..trace import listening
+from ..trace import counted, listening
 
 # %% ../../nbs/api/68_explore.forks.ipynb #c9986d0a
 EDITS = {'zero': 'nothing at all', 'word': 'a word', 'previous': 'the thought before', 'borrow': 'from another question', 'mean': 'the mean over questions',
@@ -162,7 +162,7 @@ def compare(
     table = pd.DataFrame({'was': part(was, lambda m: m.text), 'chance': part(was, lambda m: m.chance), 'now': part(now, lambda m: m.text), 'chance now': part(now, lambda m: m.chance)}, index=pd.RangeIndex(1, n+1, name='token'))
     first = next((i+1 for i in range(n) if table['was'].iloc[i] != table['now'].iloc[i]), None)
     said = f'The answer stays “{was.answer}”' if first is None else f'“{was.answer}” becomes “{now.answer}”, from token {first} on'
-    return Compared(first, kl, table, f'{said}. At its beginning the chances moved by {kl:.2g} nats; it took {now.steps} steps, and {was.steps} before.')
+    return Compared(first, kl, table, f'{said}. At its beginning the chances moved by {kl:.2g} nats; it took {counted(now.steps, "step")}, and {was.steps} before.')
 
 # %% ../../nbs/api/68_explore.forks.ipynb #e7e4aaca
 def sweep(

@@ -6,7 +6,7 @@
 __all__ = ['stop_colors', 'letters', 'InterpolationView', 'known_ideas', 'Listener', 'Reader', 'Passage', 'begin', 'points_at',
            'read_at', 'way_map', 'read_pushed', 'way_colors', 'near_texts', 'leg_ends', 'row_facts', 'short',
            'draw_company', 'draw_readings', 'draw_way', 'describe_passage', 'pushed_rows', 'passage_frame', 'WayState',
-           'WayElement', 'Journey', 'Interpolation', 'text_box', 'way_controls', 'plain_error', 'WayWiring',
+           'WayElement', 'Journey', 'Interpolation', 'text_box', 'way_controls', 'lettered_error', 'WayWiring',
            'WayServing', 'WayWorker', 'WayButtons', 'InterpolationExplorer']
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #99126bfe
@@ -30,7 +30,8 @@ from plotly.colors import sample_colorscale
 from .figures import clear, faint, ink, palette, scatter, style, style_map
 from .interpolate import KnownIdeas, as_array, check_texts, check_way, even_alphas, lengths, like, open_gaps, say, stretches, through, ways, word_difference, word_origins
 from .project import Projector, describe_quality
-from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_assets, plotly_library
+from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_assets, plain_error, plotly_library
+from ..trace import counted
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #632648ed
 @dataclass(frozen=True, kw_only=True)
@@ -284,7 +285,7 @@ def describe_passage(
     texts, table = passage.view.texts, passage.table
     cuts = [round(start, 2) for start, *_ in stretches(table.alpha.tolist(), table.text.tolist())[1:]] if len(table) else []
     changes = f'The text changes at {", ".join(f"{c:g}" for c in cuts[:12])}{" …" if len(cuts) > 12 else ""}' if cuts else 'The text never changes'
-    return f'From “{short(texts[0])}” to “{short(texts[-1])}”, {ways[passage.view.kind]}: {len(table)} readings, {table.text.nunique()} different texts. {changes}. {quality}.'
+    return f'From “{short(texts[0])}” to “{short(texts[-1])}”, {ways[passage.view.kind]}: {len(table)} readings, {counted(table.text.nunique(), "different text")}. {changes}. {quality}.'
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #9c6328c5
 def pushed_rows(
@@ -414,14 +415,11 @@ def way_controls(
     return controls
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #00ded116
-def plain_error(
+def lettered_error(
     error:Exception, # what went wrong
 )->str:              # one line
     "An error in the words of the page, where texts have letters"
-    kind = '' if isinstance(error, ValueError) else f'{type(error).__name__}: '
-    said = ' '.join(f'{kind}{error}'.split())
-    said = re.sub(r'\btext (\d)\b', lambda number: f'text {letters[int(number[1]) % len(letters)]}', said)
-    return said.replace(', or cut it with `truncate=True`', '')
+    return re.sub(r'\btext (\d)\b', lambda number: f'text {letters[int(number[1]) % len(letters)]}', plain_error(error))
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #8aaae02f
 class WayWiring(Interpolation, Explorer):
@@ -463,7 +461,7 @@ class WayServing(WayWiring):
             if (view := self.wanted()).way != self.passage.view.way: self.travel(view)
             self.serve_wishes()
             self.error, self.page.error = None, ''
-        except Exception as error: self.error, self.page.error = error, plain_error(error)
+        except Exception as error: self.error, self.page.error = error, lettered_error(error)
         finally:
             if not self.latest.stale: self.page.busy = ''
 

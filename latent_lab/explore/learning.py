@@ -37,7 +37,7 @@ from .compare import axis, said_by, vector_sites
 from .figures import amounts, empty_figure, format_value, ink, palette, scatter, style, style_map, with_gaps
 from .project import Projector
 from .thoughts import probe
-from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, plotly_library
+from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, plain_error, plotly_library
 from ..trace import open_trace, write_trace
 
 # %% ../../nbs/api/71_explore.learning.ipynb #4d51f530
@@ -570,7 +570,7 @@ class LearningWiring(Learning, Explorer):
             if self.film is not None: self.show(was)
             self.remember() if chosen else self.tell()      # who only watches has chosen nothing
             self.error, self.page.error = None, ''
-        except Exception as error: self.error, self.page.error = error, f'{type(error).__name__}: {error}'
+        except Exception as error: self.error, self.page.error = error, plain_error(error)
         finally:
             if not self.latest.stale: self.page.busy = ''
 

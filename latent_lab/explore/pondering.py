@@ -38,9 +38,9 @@ from plotly.subplots import make_subplots
 
 from .. import __version__
 from .figures import amounts, empty_figure, faint, format_value, ink, palette, scatter, style, style_map, token_texts
-from .interpolation import plain_error, short
+from .interpolation import short
 from .project import Projector, describe_quality
-from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_assets, plotly_library
+from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_assets, plain_error, plotly_library
 from ..pondering import PonderVerdict, is_pondering_meaningful
 from ..trace import listening, text_ids
 

@@ -8,8 +8,8 @@ __all__ = ['trail', 'held', 'page', 'most_kept', 'most_views', 'TrajectoryView',
            'frame', 'plain_figure', 'frame_json', 'NewestRequest', 'LatestWins', 'page_asset', 'page_assets',
            'PlotlyLibrary', 'plotly_library', 'PageState', 'PageElement', 'packed_plotly', 'pages_html', 'page_html',
            'write_beside', 'write_page', 'still_svg', 'still_html', 'Exploration', 'Spelled', 'Seen', 'Keeping',
-           'Portable', 'example_names', 'make_controls', 'fill_controls', 'Views', 'Settled', 'Returning',
-           'heard_meanwhile', 'Explorer', 'Wiring', 'TrajectoryExplorer']
+           'Portable', 'example_names', 'make_controls', 'fill_controls', 'Views', 'plain_error', 'Settled',
+           'Returning', 'heard_meanwhile', 'Explorer', 'Wiring', 'TrajectoryExplorer']
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #f633ade4
 import base64
@@ -43,6 +43,7 @@ from plotly.offline import get_plotlyjs
 from .figures import (Walk, amounts, anchors, color_groups, color_names, color_values, draw_trajectory, empty_figure,
     event_positions, format_value, palette, place, scatter, sites, token_texts, visibly, walk)
 from .project import Projector, describe_quality, describe_wait, expected_seconds, kinds
+from ..trace import counted
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #ed616985
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +199,7 @@ def describe_view(
     groups = color_groups(color_values(trace, path, view.color))
     colored = f'coloured by {view.color}' + (f' ({", ".join(name for name, _ in groups)})' if groups and view.color != 'example' else '')
     events = ''.join(f' The truth says: {name} at {at}.' for name, at in event_positions(trace, view.example).items())
-    return f'Path of {view.site} over {len(path.tokens):,} tokens of example {view.example}, {colored}. {quality}.{events}'
+    return f'Path of {view.site} over {counted(len(path.tokens), "token")} of example {view.example}, {colored}. {quality}.{events}'
 
 def frame(
     trace:xr.Dataset,      # a recorded thought
@@ -651,6 +652,14 @@ class Views:
     def undo(self)->'Views': return replace(self, at=self.at + (self.steps[0] > 0))
     def redo(self)->'Views': return replace(self, at=self.at - (self.steps[1] > 0))
 
+# %% ../../nbs/api/64_explore.widgets.ipynb #a32c8e5d
+def plain_error(
+    error:Exception, # what went wrong
+)->str:              # one line
+    "An error in words for a page; one that is about what was asked needs no name, and advice for code is left out"
+    kind = '' if isinstance(error, (ValueError, FileNotFoundError)) else f'{type(error).__name__}: '
+    return ' '.join(f'{kind}{error}'.split()).replace(', or cut it with `truncate=True`', '')
+
 # %% ../../nbs/api/64_explore.widgets.ipynb #5e771e01
 class Settled(Portable):
     "What waits for its workers; needs `latest`"
@@ -745,7 +754,7 @@ class Explorer(Returning):
             if verb == 'return': self.return_to(self.kept_views[which[0]].view)
             elif verb in ('undo', 'redo', 'keep', 'forget'): getattr(self, verb)(*which)
             if self.failed == self.pressed: self.error, self.page.error = None, ''
-        except Exception as error: self.failed, self.error, self.page.error = self.pressed, error, f'{type(error).__name__}: {error}'
+        except Exception as error: self.failed, self.error, self.page.error = self.pressed, error, plain_error(error)
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #e5ba211d
 class Wiring(Explorer):
@@ -777,7 +786,7 @@ class Wiring(Explorer):
             self.atlas(self.current)                                    # takes its time, and the reader may go on meanwhile
             self.show()
             self.error, self.page.error = None, ''
-        except Exception as error: self.error, self.page.error = error, f'{type(error).__name__}: {error}'
+        except Exception as error: self.error, self.page.error = error, plain_error(error)
         finally:
             self.page.wait = 0.
             if not self.latest.stale: self.page.busy = ''

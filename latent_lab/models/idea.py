@@ -31,7 +31,7 @@ from ..blocks.backbone import (BackboneConfig, NewlyBorrowed, as_config, check_r
 from ..blocks.pooling import Pooling, widen
 from ..blocks.prefix import PrefixAdapter, embedding_rms
 from .contract import LatentOutput, check_token_ids
-from ..trace import token_scores
+from ..trace import counted, token_scores
 
 # %% ../../nbs/api/43_models.idea.ipynb #3801c1b6
 class PairedConfig(BackboneConfig):
@@ -667,7 +667,7 @@ def trace_attributes(
 )->dict:
     "Where a trace comes from"
     fields = {name: value for name, value in model.config.to_dict().items() if name not in ('_name_or_path', 'transformers_version')}
-    return dict(model=model.name_or_path or type(model).__name__, revision='', config=json.dumps(fields, sort_keys=True, default=str), data=f'{num_rows} texts', seed=torch.initial_seed(),
+    return dict(model=model.name_or_path or type(model).__name__, revision='', config=json.dumps(fields, sort_keys=True, default=str), data=counted(num_rows, 'text'), seed=torch.initial_seed(),
                 versions=json.dumps({package: version(package) for package in ('torch', 'transformers', 'xarray', 'numpy')}), latent_lab=__version__,
                 created=datetime.now(timezone.utc).isoformat(timespec='seconds'), sites=list(model.latent_axes))
 
