@@ -357,7 +357,7 @@ class ThoughtWiring(Debugger, Explorer):
         if self.filler == threading.get_ident(): return
         question = self.controls['question'].value
         if 'offered' in self.controls: self.controls['offered'].value = question if question in self.thinker.questions[:500] else None
-        self.page.busy = 'thinking …'
+        self.page.busy, self.page.error = 'thinking …', ''
         self.latest.last = time.monotonic()
         self.latest.submit(self.serve_question)
 

@@ -437,7 +437,7 @@ class WayWiring(Interpolation, Explorer):
     def ask(self, change=None):
         "Something is wanted"
         if self.filler == threading.get_ident(): return
-        self.page.busy = 'reading …'
+        self.page.busy, self.page.error = 'reading …', ''
         self.latest.submit()
 
     def typed(self, change=None):

@@ -772,7 +772,7 @@ class Wiring(Explorer):
     def ask(self, change=None):
         "A control was moved"
         if self.filler == threading.get_ident(): return
-        self.page.busy = 'working …'
+        self.page.busy, self.page.error = 'working …', ''
         self.latest.submit({n: c.value for n, c in self.controls.items()})
 
     def serve(self, chosen:dict):
@@ -820,6 +820,6 @@ class TrajectoryExplorer(Wiring, ipywidgets.VBox):
         self.follow_page()
 
     @property
-    def view(self)->TrajectoryView: return replace(self.current, position=self.page.position) if 'page' in vars(self) else self.current
+    def view(self)->TrajectoryView: return fitting_view(replace(self.current, position=self.page.position), self.trace) if 'page' in vars(self) else self.current
 
 
