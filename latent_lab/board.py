@@ -6,7 +6,7 @@
 __all__ = ['interval', 'run_folders', 'numbers', 'read_json', 'read_run', 'told', 'differing', 'read_runs', 'variants', 'board',
            'beside', 'BoardView', 'first_board', 'draw_panel', 'draw_board', 'amount', 'cell', 'board_rows',
            'describe_board', 'board_frame', 'Comparison', 'trained_length', 'longer_rows', 'sure_of_long', 'long_frame',
-           'BoardElement', 'on_page', 'board_controls', 'BoardPage', 'own_words', 'BelowIt', 'OpensRows', 'Board']
+           'BoardElement', 'on_page', 'board_controls', 'BoardPage', 'BelowIt', 'OpensRows', 'Board']
 
 # %% ../nbs/api/84_board.ipynb #8266735c
 import html
@@ -121,7 +121,9 @@ def variants(
     if len(set(short.values())) < len(short): short = {name: name for name in settings}
     rows = settings.to_dict('records')
     changes = [{name: value for name, value in row.items() if value != rows[0][name]} or row for row in rows]
-    return pd.Series([', '.join(f'{short[name]}={value}' for name, value in change.items() if value != '–' or len(change) == 1) for change in changes], name='variant')
+    def named(says): return [', '.join(f'{short[name]}={value}' for name, value in change.items() if says(str(value))) for change in changes]
+    said = named(lambda value: value != '–' and value[0] != '{')       # what a model lacks, and long dictionaries, only where there is nothing else
+    return pd.Series(said if len(set(said)) == kinds.nunique() and all(said) else named(bool), name='variant')
 
 # %% ../nbs/api/84_board.ipynb #712a2e6b
 def board(
@@ -291,7 +293,7 @@ class Comparison:
         folders = repr(str(self.folders)) if isinstance(self.folders, (str, Path)) else repr(list(map(str, self.folders)))
         return f'Board({", ".join([folders, *(f"{name}={value!r}" for name, value in vars(self.view).items() if value != usual[name])])})'
 
-# %% ../nbs/api/84_board.ipynb #f42db6ea
+# %% ../nbs/api/84_board.ipynb #1be41e1f
 def trained_length(recipe:Recipe)->int:
     "Tokens in the longest row that a recipe trains on"
     data = recipe.data
@@ -317,7 +319,7 @@ def longer_rows(
     made = [load_task(task, num_rows=max(1, rows//len(recipe.data['tasks'])), length=length, seed=10_000) for task in recipe.data['tasks']]
     return concatenate_datasets([some.select_columns([name for name in made[0].column_names if all(name in others.column_names for others in made)]) for some in made])
 
-# %% ../nbs/api/84_board.ipynb #a3f31d03
+# %% ../nbs/api/84_board.ipynb #ed84e2ad
 def sure_of_long(
     model,           # a causal language model
     recipe:Recipe,   # by which it was trained
@@ -343,7 +345,7 @@ def long_frame(
     rows = [dict(name=f'{line["first"]:,.0f} to {line["last"]:,.0f}', cells=[[f'{line[name]:.3f}'] for name in ('accuracy', 'confidence', 'sure_and_wrong')]) for line in found.to_dict('records')]
     return dict(figure=fig, columns=['tokens', 'accuracy', 'confidence', 'wrong, and more than 90% sure'], rows=rows, summary=summary, label='Table along the rows', opens=False, opened=None)
 
-# %% ../nbs/api/84_board.ipynb #b16a7246
+# %% ../nbs/api/84_board.ipynb #57d6590d
 class BoardElement(PageElement):
     "The page element: a picture, and a table whose rows may open"
     _esm, _css = page_assets('board')
@@ -354,7 +356,7 @@ def on_page(
     "A frame as a widget; `state.frame` can be changed"
     return BoardElement(state=PageState(frame=frame_json(frame)), library=plotly_library())
 
-# %% ../nbs/api/84_board.ipynb #6a384cd4
+# %% ../nbs/api/84_board.ipynb #da7cf596
 def board_controls(
     runs:pd.DataFrame, # from `read_runs`
     view:BoardView,    # what is chosen at first
@@ -365,7 +367,7 @@ def board_controls(
     return dict(figures=ipywidgets.SelectMultiple(description='Figures', options=figures, value=view.figures, rows=min(5, len(figures)), layout=wide(420), **look),
                 beside=ipywidgets.Dropdown(description='Compared with', options=names, value=view.beside, layout=wide(420), **look))
 
-# %% ../nbs/api/84_board.ipynb #3af86583
+# %% ../nbs/api/84_board.ipynb #bf67764e
 class BoardPage(Comparison, ipywidgets.VBox):
     "The table and its picture, with controls, and room below"
     def __init__(self,
@@ -392,28 +394,17 @@ class BoardPage(Comparison, ipywidgets.VBox):
         "A control was moved; no figures at all are no choice"
         self.show(beside=self.controls['beside'].value, figures=self.controls['figures'].value or self.view.figures)
 
-# %% ../nbs/api/84_board.ipynb #e038c421
-def own_words(
-    recipe:Recipe,     # by which it was trained
-    folder:str|Path,   # in which its tokenizer lies
-)->str|list[str]|None: # None: nothing can be made
-    "What a model is asked first"
-    from latent_lab.recipes import made_questions, worked_questions
-    from transformers import AutoTokenizer
-    if recipe.data['kind'] in ('sequences', 'text'):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        return tokenizer.decode(longer_rows(recipe, tokenizer, times=1, tokens=1)['input_ids'][0][:64])
-    if recipe.data['kind'] == 'thoughts' and recipe.data['source'] in made_questions(): return list(worked_questions(recipe.data, 0, asked_only=True)[1]['question'][:3])
-
-# %% ../nbs/api/84_board.ipynb #cfa36373
+# %% ../nbs/api/84_board.ipynb #e9208751
 class BelowIt(BoardPage):
     "What stands below a board: a lab, and how sure its model is of long rows"
     texts, lab, long = None, None, None   # what a model is asked first; what is open; `long_frame` of it
 
-    def run_of(self, variant:str)->tuple[str, Recipe]:
-        "The first run of a variant: its folder and its recipe"
-        folder = self.runs['run']['folder'][(variants(self.runs) == variant).to_numpy()].iloc[0]
-        return folder, read_run(Path(folder))[0]
+    def lab_of(self, variant:str)->tuple[Lab, Recipe]:
+        "A lab of a variant's first run, and its recipe"
+        first, *others = self.runs['run']['folder'][(variants(self.runs) == variant).to_numpy()]
+        lab = Lab(first, self.texts)
+        lab.choice.options = [*dict.fromkeys([first, *others, *lab.choice.options])]       # the first stays chosen
+        return lab, read_run(Path(first))[0]
 
     def put(self, lab:Lab|None):
         "Let a lab stand below, and close what stood there"
@@ -422,22 +413,23 @@ class BelowIt(BoardPage):
         if was is not None: was.opened.close()
         for widget in before: close_all(widget)
 
-    def add_long(self, folder:str, recipe:Recipe):
+    def add_long(self, recipe:Recipe):
         "Below the lab, what becomes of the model on long rows; or why that is not shown"
         try:
-            self.long = long_frame(sure_of_long(hub.load(folder), recipe))
+            found = long_frame(sure_of_long(hub.load(folder := self.lab.choice.value), recipe))
+            self.long = found | dict(summary=f'{Path(folder).name}: {found["summary"]}')      # of which run, should another one be chosen in the lab
             shown = on_page(self.long)
         except ValueError as error: shown = ipywidgets.HTML(f'<p>Not shown, what becomes of it on long rows: {html.escape(str(error))}</p>')
         self.below.children = [self.lab, shown]
 
-# %% ../nbs/api/84_board.ipynb #8bede7b6
+# %% ../nbs/api/84_board.ipynb #02d41129
 class OpensRows(BelowIt):
     "A board whose rows can be looked into"
     error = None   # the last exception
 
     def __init__(self,
         folders:str|Path|Sequence[str|Path], # of runs, or in which there are runs
-        texts:str|Sequence[str]|None=None,   # what a model that is opened is asked first; None: `own_words`
+        texts:str|Sequence[str]|None=None,   # what a model that is opened is asked first; None: as `Lab` has it
         opened:str|None=None,                # the variant to open
         **choices,                           # fields of `BoardView`: `figures`, `beside`
     ):
@@ -463,16 +455,16 @@ class OpensRows(BelowIt):
     def serve(self, variant:str|None):
         "Open a variant below, or close what is open, in the worker"
         try:
-            folder, recipe = (None, None) if variant is None else self.run_of(variant)
-            self.put(variant and Lab(folder, self.texts or own_words(recipe, folder)))
+            lab, recipe = (None, None) if variant is None else self.lab_of(variant)
+            self.put(lab)
             self.show(opened=variant)
-            if variant is not None and not self.latest.stale: self.add_long(folder, recipe)
+            if lab is not None and not self.latest.stale: self.add_long(recipe)
             self.error, self.page.error = None, ''
         except Exception as error: self.error, self.page.error = error, f'{variant}: {type(error).__name__}: {error}'
         finally:
             if not self.latest.stale: self.page.busy = ''
 
-# %% ../nbs/api/84_board.ipynb #bc4837c6
+# %% ../nbs/api/84_board.ipynb #bc0db5e9
 class Board(OpensRows):
     "What each variant comes to, and what is in it"
     def describe(self)->str:
