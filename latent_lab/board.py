@@ -65,7 +65,10 @@ def numbers(
         elif isinstance(value, (int, float)) and not isinstance(value, bool): flat[name] = float(value)
     return flat
 
-def read_json(folder:Path, name:str)->dict:
+def read_json(
+    folder:Path, # that a run left
+    name:str,    # 'recipe.json' or 'result.json'
+)->dict:
     "One of the files of a run"
     try: found = json.loads((folder/name).read_text(encoding='utf-8'))
     except FileNotFoundError: raise ValueError(f'{str(folder)!r} holds no {name}; a run that came to its end leaves recipe.json and result.json') from None
@@ -79,16 +82,19 @@ def read_run(
     "A recipe, and the figures it led to"
     recipe, result = read_json(folder, 'recipe.json'), read_json(folder, 'result.json')
     if not isinstance(result.get('figures'), dict): raise ValueError(f'{str(folder/"result.json")!r} has no `figures`')
-    try: return Recipe(**recipe), numbers(result['figures'])
-    except TypeError as error: raise ValueError(f'{str(folder/"recipe.json")!r} is no recipe: {error}') from None
+    try: known_settings(made := Recipe(**recipe))
+    except (TypeError, KeyError) as error: raise ValueError(f'{str(folder/"recipe.json")!r} is no recipe: {error}') from None
+    return made, numbers(result['figures'])
 
-# %% ../nbs/api/84_board.ipynb #d4f6169a
-def told(value):
+# %% ../nbs/api/84_board.ipynb #105dad18
+def told(
+    value, # of a setting
+)->int|float|str:
     "A setting that can stand in a table: numbers and words as they are, else as the command line writes it"
     return value if isinstance(value, (int, float, str)) and not isinstance(value, bool) else json.dumps(value)
 
 def differing(
-    recipes:list[Recipe],
+    recipes:list[Recipe], # in any number
 )->pd.DataFrame: # a row a recipe; '–' where a model has no such setting
     "The settings in which recipes differ, but for the seed"
     every = [{f'{part}.{name}': value for part, settings in known_settings(recipe).items() for name, value in settings.items()} | recipe.settings() for recipe in recipes]
@@ -122,8 +128,8 @@ def variants(
     rows = settings.to_dict('records')
     changes = [{name: value for name, value in row.items() if value != rows[0][name]} or row for row in rows]
     def named(says): return [', '.join(f'{short[name]}={value}' for name, value in change.items() if says(str(value))) for change in changes]
-    said = named(lambda value: value != '–' and value[0] != '{')       # what a model lacks, and long dictionaries, only where there is nothing else
-    return pd.Series(said if len(set(said)) == kinds.nunique() and all(said) else named(bool), name='variant')
+    said = named(lambda value: value != '–' and not value.startswith('{'))       # what a model lacks, and long dictionaries, only where there is nothing else
+    return pd.Series(said if len(set(said)) == kinds.nunique() and all(said) else named(lambda value: True), name='variant')
 
 # %% ../nbs/api/84_board.ipynb #712a2e6b
 def board(
@@ -166,7 +172,8 @@ def first_board(
     varied = [name for name in figures if figures[name].nunique() > 1 and name not in ('seconds', 'parameters')] or list(figures)
     if not varied: raise ValueError('these runs have no figures')
     usual = dict(figures=tuple(sorted(varied, key=lambda name: '.' in name)[:3]), beside=names[0])
-    view = BoardView(**usual | choices | ({'figures': tuple(choices['figures'])} if 'figures' in choices else {}))
+    view = BoardView(**usual | choices)
+    view = replace(view, figures=(view.figures,) if isinstance(view.figures, str) else tuple(view.figures))
     for name, given, there in (('figures', view.figures, list(figures)), ('beside', [view.beside], list(names.unique()))):
         if wrong := [value for value in given if value not in there] or ([] if given else ['']): raise ValueError(f'`{name}` has {wrong[0]!r}; there are {", ".join(map(repr, there[:20]))}')
     return view
@@ -221,9 +228,9 @@ def cell(
 )->list[str]:             # a line each
     "What stands in a cell"
     def bounds(line): return '' if line['low'] != line['low'] else f'{amount(line["low"], digits=3)} to {amount(line["high"], digits=3)}'
-    said = [amount(line['mean']), bounds(line) or 'no interval']
-    if apart is None: return said
-    return said + ['no seed in common' if apart['mean'] != apart['mean'] else f'{amount(apart["mean"], "+", 3)} ({bounds(apart) or "no interval"})']
+    said = [amount(line['mean'])] + ([] if line['mean'] != line['mean'] else [bounds(line) or 'no interval'])
+    if apart is None or len(said) < 2: return said
+    return said + ['nothing to compare with' if apart['mean'] != apart['mean'] else f'{amount(apart["mean"], "+", 3)} ({bounds(apart) or "no interval"})']
 
 def board_rows(
     runs:pd.DataFrame, # from `read_runs`
@@ -243,10 +250,12 @@ def describe_board(
     "A board in words"
     table, settings = board(runs), list(runs['setting']) if 'setting' in runs else []
     count, alone = table['runs']['seeds'], [name for name, seeds in table['runs']['seeds'].items() if seeds == 1]
-    what = f'{len(runs)} runs of {len(table)} variants' + (f', which differ in {", ".join(settings)}' if settings else '')
+    def many(number, what): return f'{number} {what}{"s"*(number != 1)}'
+    differ = ', '.join(settings[:6]) + (f' and {many(len(settings)-6, "other setting")}' if len(settings) > 6 else '')
+    what = f'{many(len(runs), "run")} of {many(len(table), "variant")}' + (f', which differ in {differ}. Differences are to {view.beside}, by the seeds that both have.' if settings else '.')
     once = f' Of {", ".join(alone)} there is a single run, and so no interval.' if alone else ''
     few = ' Two runs make a wide interval: Student’s t is 12.7 for two, 4.3 for three.' if (count == 2).any() else ''
-    return f'{what}. Differences are to {view.beside}, by the seeds that both have.{once}{few}'
+    return what + once + few
 
 def board_frame(
     runs:pd.DataFrame, # from `read_runs`
@@ -345,7 +354,7 @@ def long_frame(
     rows = [dict(name=f'{line["first"]:,.0f} to {line["last"]:,.0f}', cells=[[f'{line[name]:.3f}'] for name in ('accuracy', 'confidence', 'sure_and_wrong')]) for line in found.to_dict('records')]
     return dict(figure=fig, columns=['tokens', 'accuracy', 'confidence', 'wrong, and more than 90% sure'], rows=rows, summary=summary, label='Table along the rows', opens=False, opened=None)
 
-# %% ../nbs/api/84_board.ipynb #57d6590d
+# %% ../nbs/api/84_board.ipynb #fdcde03a
 class BoardElement(PageElement):
     "The page element: a picture, and a table whose rows may open"
     _esm, _css = page_assets('board')
@@ -356,7 +365,7 @@ def on_page(
     "A frame as a widget; `state.frame` can be changed"
     return BoardElement(state=PageState(frame=frame_json(frame)), library=plotly_library())
 
-# %% ../nbs/api/84_board.ipynb #da7cf596
+# %% ../nbs/api/84_board.ipynb #7ae17575
 def board_controls(
     runs:pd.DataFrame, # from `read_runs`
     view:BoardView,    # what is chosen at first
@@ -367,7 +376,7 @@ def board_controls(
     return dict(figures=ipywidgets.SelectMultiple(description='Figures', options=figures, value=view.figures, rows=min(5, len(figures)), layout=wide(420), **look),
                 beside=ipywidgets.Dropdown(description='Compared with', options=names, value=view.beside, layout=wide(420), **look))
 
-# %% ../nbs/api/84_board.ipynb #bf67764e
+# %% ../nbs/api/84_board.ipynb #09c4c018
 class BoardPage(Comparison, ipywidgets.VBox):
     "The table and its picture, with controls, and room below"
     def __init__(self,
@@ -394,7 +403,7 @@ class BoardPage(Comparison, ipywidgets.VBox):
         "A control was moved; no figures at all are no choice"
         self.show(beside=self.controls['beside'].value, figures=self.controls['figures'].value or self.view.figures)
 
-# %% ../nbs/api/84_board.ipynb #e9208751
+# %% ../nbs/api/84_board.ipynb #cfa36373
 class BelowIt(BoardPage):
     "What stands below a board: a lab, and how sure its model is of long rows"
     texts, lab, long = None, None, None   # what a model is asked first; what is open; `long_frame` of it
@@ -422,7 +431,7 @@ class BelowIt(BoardPage):
         except ValueError as error: shown = ipywidgets.HTML(f'<p>Not shown, what becomes of it on long rows: {html.escape(str(error))}</p>')
         self.below.children = [self.lab, shown]
 
-# %% ../nbs/api/84_board.ipynb #02d41129
+# %% ../nbs/api/84_board.ipynb #8bede7b6
 class OpensRows(BelowIt):
     "A board whose rows can be looked into"
     error = None   # the last exception
@@ -464,7 +473,7 @@ class OpensRows(BelowIt):
         finally:
             if not self.latest.stale: self.page.busy = ''
 
-# %% ../nbs/api/84_board.ipynb #bc0db5e9
+# %% ../nbs/api/84_board.ipynb #bc4837c6
 class Board(OpensRows):
     "What each variant comes to, and what is in it"
     def describe(self)->str:
