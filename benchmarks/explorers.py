@@ -22,7 +22,7 @@ root = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(root), str(root/'tests')]
 os.environ['PYTHONPATH'] = os.pathsep.join([str(root), *filter(None, [os.environ.get('PYTHONPATH')])])       # the kernels read this very checkout
 
-from conftest import add_notebook, expect_change, jupyterlab, open_notebook, run_all, watched  # noqa: E402
+from conftest import add_notebook, chromium, expect_change, jupyterlab, open_notebook, run_all, watched  # noqa: E402
 
 RESULTS = Path(__file__).parent/'results'
 
@@ -65,16 +65,6 @@ def lab_notebooks():
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as settings:
         for notebook in (root/'nbs/lab').glob('*.ipynb'): shutil.copy(notebook, folder)
         with jupyterlab(folder, Path(settings)) as address: yield address, Path(folder)
-
-
-@contextmanager
-def chromium():
-    from playwright.sync_api import sync_playwright
-    program = os.environ.get('CHROMIUM') or shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=['--no-sandbox', '--disable-gpu', '--enable-unsafe-swiftshader'])
-        yield browser
-        browser.close()
 
 
 # Runs in the page: `act` is done, and then frames are counted until `there` is true; one more frame, and it has been painted.

@@ -11,17 +11,16 @@ import json
 import os
 import platform
 import re
-import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import nbformat
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 sys.path.append(str(Path(__file__).resolve().parents[1]/'tests'))
-from conftest import jupyterlab, token  # noqa: E402
+from conftest import chromium, jupyterlab, token  # noqa: E402
 
 RESULTS = Path(__file__).parent/'results'/'points.json'
 
@@ -87,16 +86,13 @@ def main():
     parser.add_argument('--screenshot', type=Path)
     parser.add_argument('--output', type=Path, default=RESULTS)
     options = parser.parse_args()
-    program = os.environ.get('CHROMIUM') or shutil.which('chromium') or shutil.which('google-chrome')
-    with tempfile.TemporaryDirectory() as folder, jupyterlab(Path(folder), Path(folder)/'.settings') as address, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder, jupyterlab(Path(folder), Path(folder)/'.settings') as address, chromium() as browser:
         book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell.replace('{examples}', str(options.examples))) for cell in cells], metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python')))
         nbformat.write(book, Path(folder)/'points.ipynb')
-        browser = playwright.chromium.launch(executable_path=program, args=['--no-sandbox', '--disable-gpu', '--enable-unsafe-swiftshader'])
         page = browser.new_page(viewport=dict(width=1400, height=1000))
         page.set_default_timeout(300_000), expect.set_options(timeout=300_000)
         found = look(page, address, options.seconds)
         if options.screenshot: page.screenshot(path=options.screenshot)
-        browser.close()
     processor = next((line.split(':')[1].strip() for line in open('/proc/cpuinfo') if line.startswith('model name')), platform.machine())
     result = dict(command=' '.join(['python benchmarks/points.py', *sys.argv[1:]]), hardware=dict(device=processor, cores=os.cpu_count(), load=os.getloadavg()[0], python=platform.python_version()), **found)
     options.output.write_text(json.dumps(result, indent=1) + '\n')

@@ -7,16 +7,19 @@ import os
 import platform
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 root = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(root/'tests'))
+
+from conftest import chromium, free_port  # noqa: E402
+
 images = root/'nbs'/'images'
 patience = 120_000
 
@@ -37,12 +40,6 @@ class Walk:
         page.wait_for_timeout(700)
         page.screenshot(path=images/f'tour_{name}.jpg', type='jpeg', quality=72)
         self.begun = time.perf_counter()
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
 
 
 def install(folder):
@@ -118,10 +115,8 @@ def main():
     seen.reached('installed, into an empty environment')
     server, address = opened(command, folder)
     seen.reached('JupyterLab has started')
-    program = os.environ.get('CHROMIUM') or shutil.which('chromium')
     try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=program, args=['--no-sandbox', '--disable-gpu', '--enable-unsafe-swiftshader'])
+        with chromium() as browser:
             page = browser.new_page(viewport=dict(width=1200, height=900))
             page.set_default_timeout(patience)
             walk(page, address, seen)

@@ -302,8 +302,10 @@ class Comparison:
         folders = repr(str(self.folders)) if isinstance(self.folders, (str, Path)) else repr(list(map(str, self.folders)))
         return f'Board({", ".join([folders, *(f"{name}={value!r}" for name, value in vars(self.view).items() if value != usual[name])])})'
 
-# %% ../nbs/api/84_board.ipynb #1be41e1f
-def trained_length(recipe:Recipe)->int:
+# %% ../nbs/api/84_board.ipynb #6ac44465
+def trained_length(
+    recipe:Recipe, # of sequences or text
+)->int:
     "Tokens in the longest row that a recipe trains on"
     data = recipe.data
     if data['kind'] not in ('sequences', 'text'): raise ValueError(f'recipe {recipe.name!r} learns from {data["kind"]}, of which no longer ones can be made; only of sequences and text')

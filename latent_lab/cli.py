@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['app', 'Checkpoint', 'Device', 'Backbones', 'UsageError', 'SYSTEMS', 'FLAGS', 'CHAT', 'ASKS', 'AUDITS', 'option',
            'complaint', 'System', 'opened', 'lab_notebooks', 'copy_notebooks', 'lab', 'json_file', 'recipe_file',
-           'settings_file', 'parse_settings', 'show_table', 'no_bars_in_files', 'flag_settings', 'train', 'asked_for',
-           'check_seed', 'continued', 'idea_said', 'recipe_of', 'thought_said', 'generate', 'nearest_lines',
-           'way_lines', 'chat_help', 'replied', 'conversation_ids', 'went_on', 'typed_line', 'chat', 'lines_of',
-           'show_ribbon', 'interpolate', 'rows_or_texts', 'refuse_other_tokens', 'idea_record', 'trace',
-           'thought_worth', 'evaluate', 'held_out_pairs', 'audit_ideas', 'audit', 'check', 'What', 'list_', 'main']
+           'settings_file', 'parse_settings', 'show_table', 'no_bars_in_files', 'flag_settings', 'film_of',
+           'opening_line', 'watching', 'train', 'asked_for', 'check_seed', 'continued', 'idea_said', 'recipe_of',
+           'thought_said', 'generate', 'nearest_lines', 'way_lines', 'chat_help', 'replied', 'conversation_ids',
+           'went_on', 'typed_line', 'chat', 'lines_of', 'show_ribbon', 'interpolate', 'rows_or_texts',
+           'refuse_other_tokens', 'idea_record', 'trace', 'thought_worth', 'evaluate', 'held_out_pairs', 'audit_ideas',
+           'audit', 'check', 'What', 'list_', 'main']
 
 # %% ../nbs/api/82_cli.ipynb #cd5bde52
 import hashlib
@@ -191,6 +192,32 @@ def flag_settings(
     if '--epochs' in given and 'steps' in recipe.data: settings['data.steps'] = None      # so many passes, instead of so many steps
     return settings
 
+# %% ../nbs/api/82_cli.ipynb #21eecd11
+def film_of(
+    output:Path, # folder of a run
+)->Path:         # where what was watched lies
+    "The folder of its film"
+    return output/'film'
+
+def opening_line(
+    output:Path, # folder of a run
+)->str:
+    "The line of Python that opens its film, from anywhere"
+    return f'from latent_lab.explore.learning import LearningExplorer; LearningExplorer({str(film_of(output).resolve())!r})'
+
+def watching(
+    texts:list[str],   # to be asked about
+    output:Path,       # folder of the run
+    again:bool=False,  # go on from what is there, or delete it
+)->list:               # callbacks
+    "What looks on while a run trains"
+    if not texts: return []
+    if empty := [text for text in texts if not text.strip()]: raise ValueError(f'`--watch {empty[0]!r}`: a text is needed')
+    if os.environ.get('ACCELERATE_USE_FSDP', '').lower() in ('1', 'true'): raise ValueError('`--watch` asks the model in one process, and under FSDP each holds a share of the weights; leave it out, and look at the checkpoints')
+    if not again and any(film_of(output).glob('step-*.zarr')): raise ValueError(f'{film_of(output)} holds the film of an earlier run: choose another `--output`, or delete it with `--set training.overwrite=true`')
+    from latent_lab.explore.learning import WatchLearning
+    return [WatchLearning(texts, film_of(output), every=None)]
+
 # %% ../nbs/api/82_cli.ipynb #bfcc5496
 @app.command()
 def train(
@@ -203,6 +230,7 @@ def train(
     learning_rate:Annotated[Optional[float], option('Its peak, after the warm-up.')]=None,
     epochs:Annotated[Optional[float], option('Passes over the training rows.')]=None,
     max_train_samples:Annotated[Optional[int], option('Training rows at most.')]=None,
+    watch:Annotated[list[str], option('A text that the model is asked about some fifty times while it trains; may be repeated. What it thought and said lies in the output folder as a film.')]=[],
     resume:Annotated[bool, option('Go on from the newest checkpoint in the output folder.')]=False,
     show:Annotated[bool, option('Only print the whole recipe.')]=False,
 ):
@@ -216,9 +244,12 @@ def train(
     output = output or Path('runs')/chosen.name
     if not resume and not chosen.training.get('overwrite') and any(output.glob('checkpoints/checkpoint-*')):
         raise ValueError(f'{output} holds an earlier run: go on from it with `--resume`, choose another `--output`, or delete it with `--set training.overwrite=true`')
-    figures = recipes.run(chosen, output, resume=resume)
-    if int(os.environ.get('RANK', 0)): return      # of several processes, one tells
+    watchers, tells = watching(watch, output, resume or chosen.training.get('overwrite')), not int(os.environ.get('RANK', 0))     # of several processes, one tells
+    if watchers and tells: typer.echo(f'watch it learn: {opening_line(output)}.follow()')
+    figures = recipes.run(chosen, output, resume=resume, callbacks=watchers)
+    if not tells: return
     typer.echo(f'trained model in {output}')
+    if watchers: typer.echo(f'what it learnt, step by step: {opening_line(output)}')
     show_table([{name: value for name, value in figures.items() if not isinstance(value, dict)}])
     if lines := [value for value in figures.values() if isinstance(value, dict)]: show_table(lines)
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FACTS', 'HELD', 'FEW', 'unit', 'ranked', 'Association', 'rank_correlation', 'turns', 'deals', 'token_facts',
-           'grouped', 'said', 'remaining', 'explained', 'by_chance', 'associations', 'word_share', 'PonderVerdict',
-           'judged', 'is_pondering_meaningful']
+           'grouped', 'said', 'remaining', 'explained', 'directions', 'by_chance', 'associations', 'word_share',
+           'PonderVerdict', 'judged', 'is_pondering_meaningful']
 
 # %% ../nbs/api/21_pondering.ipynb #1821974c
 from collections.abc import Mapping
@@ -139,6 +139,13 @@ def explained(
     left, (n, k) = values - said(values, columns), columns.shape
     return max(0., 1 - float((left**2).sum())*(n-1)/max(n-k, 1)) if values.any() else 0.
 
+def directions(
+    fact,           # [n]
+)->np.ndarray:      # [k, n]
+    "What a fact can say, as directions at right angles to each other"
+    sides, sizes, _ = np.linalg.svd(grouped(fact), full_matrices=False)
+    return sides[:, sizes > 1e-8*sizes[0]].T
+
 # %% ../nbs/api/21_pondering.ipynb #9e242a75
 HELD = {('surprise', 'next_surprise'): ['position', 'frequency'], ('position',): ['surprise', 'next_surprise', 'frequency'], ('frequency',): ['surprise', 'next_surprise', 'position']}
 
@@ -156,7 +163,7 @@ def associations(
     facts,                # from `token_facts`
     num_samples:int=200,  # draws of each kind of chance
     seed:int=0,           # of the draws
-):                        # a `pandas.DataFrame`, a fact each: `rho`, `low` and `high` (of 100 draws 95 lie between), `p`, `held_rho`, `held_p`, `explained`
+):                        # a `pandas.DataFrame`, a fact each: `rho`, `low` and `high` (of 100 draws 95 lie between), `p`, `held_rho`, `held_p`, `explained`, `explained_p`
     "What goes with long thinking, by itself and with the others held"
     import pandas as pd
     rng, lengths, words = np.random.default_rng(seed), facts.groupby('example', sort=False).size().tolist(), facts.word.to_numpy()
@@ -165,12 +172,15 @@ def associations(
     for names, others in HELD.items():
         given = [facts[name] for name in others]
         parts.append((remaining(thoughts, given), np.stack([remaining(ranks[name], given) for name in names])))
-    rho, n = np.concatenate([b @ a for a, b in parts]), len(FACTS)
-    chances = [by_chance(parts, draw, num_samples) for draw in (lambda k: turns(lengths, k, rng), lambda k: deals(words, k, rng))]
-    p = np.max([(1 + (abs(chance) >= abs(rho)-1e-12).sum(0))/(1+num_samples) for chance in chances], axis=0)
-    p = np.maximum(p, np.exp(-np.log(lengths).sum()))                  # a row alone has no more turns than tokens
-    band = np.percentile(chances, [2.5, 97.5], axis=1)[..., :n]        # low and high of each kind
-    return pd.DataFrame(dict(rho=rho[:n], low=band[0].min(0), high=band[1].max(0), p=p[:n], held_rho=rho[n:], held_p=p[n:], explained=[explained(thoughts, facts[name]) for name in FACTS]), FACTS)
+    ways, n = [directions(facts[name]) for name in FACTS], len(FACTS)
+    def size(found): return np.concatenate([abs(found[..., :2*n]), *[(part**2).sum(-1, keepdims=True) for part in np.split(found[..., 2*n:], np.cumsum(list(map(len, ways)))[:-1], -1)]], -1)   # of correlations, and of what facts explain
+    parts.append((thoughts, np.concatenate(ways)))
+    rho = np.concatenate([b @ a for a, b in parts])
+    turned, dealt = (by_chance(parts, draw, num_samples) for draw in (lambda k: turns(lengths, k, rng), lambda k: deals(words, k, rng)))
+    p_turned, p_dealt = ((1 + (size(chance) >= size(rho)-1e-12).sum(0))/(1+num_samples) for chance in (turned, dealt))
+    p = np.maximum(np.maximum(p_turned, p_dealt), np.exp(-np.log(lengths).sum()))     # a row alone has no more turns than tokens
+    band = np.percentile([chance[:, :n] for chance in (turned, dealt)], [2.5, 97.5], axis=1)   # low and high of each kind
+    return pd.DataFrame(dict(rho=rho[:n], low=band[0].min(0), high=band[1].max(0), p=p[:n], held_rho=rho[n:2*n], held_p=p[n:2*n], explained=[explained(thoughts, facts[name]) for name in FACTS], explained_p=p_dealt[2*n:]), FACTS)
 
 # %% ../nbs/api/21_pondering.ipynb #d549f482
 def word_share(
@@ -205,8 +215,8 @@ def judged(
         rises, of = 'Rises' if found.held_rho > 0 else 'Falls', dict(surprise='the token itself', next_surprise='the next token')[found.name]
         return f'{rises.lower()} with surprise', f'{rises} with surprise at {of}: {figures}.'
     if by_word > .8 and table.rho.frequency**2 < by_word/2: return 'explained by word', f'Explained by the word itself: those that come again are thought about equally long ({by_word:.0%} of the variance), and not by how frequent they are; with surprise there is little left ({figures}).'
-    other = table.explained[['position', 'frequency']].idxmax()
-    if table.explained[other] >= least: return f'explained by {other}', f'Explained by {other} ({table.explained[other]:.0%} of the ranks); with surprise there is little left ({figures}).'
+    other = table.loc[['position', 'frequency']].assign(counts=lambda t: (t.explained_p <= .02) & (t.explained >= least)).sort_values(['counts', 'explained']).iloc[-1]
+    if other.counts: return f'explained by {other.name}', f'Explained by {other.name} ({other.explained:.0%} of the ranks, p = {other.explained_p:.3f}); with surprise there is little left ({figures}).'
     return 'unexplained', f'Unexplained: how long a token is thought about differs, but neither surprise nor position, frequency or the word says why ({figures}).'
 
 # %% ../nbs/api/21_pondering.ipynb #323995c1

@@ -11,7 +11,7 @@ __all__ = ['LEAST', 'MAY_BE_NONE', 'SEQUENCE_MODELS', 'QUESTIONS', 'KINDS', 'REC
            'chat_words', 'document_rows', 'chat_data', 'refuse_options', 'made_rows', 'question_data', 'rounded',
            'chat_figures', 'question_figures', 'titans_course', 'made_questions', 'refuse_source', 'worked_questions',
            'build_thought', 'worked_rows', 'thought_pad', 'thought_figures', 'refuse_judge', 'thoughts_course',
-           'hardware', 'planned_steps', 'run', 'save', 'reasoner_rules', 'reasoner_tales', 'reasoner_shakespeare',
+           'hardware', 'planned_steps', 'save', 'run', 'reasoner_rules', 'reasoner_tales', 'reasoner_shakespeare',
            'idea_sentences', 'idea_facts', 'idea_pairs', 'idea_smollm', 'titans_tiny', 'titans_chat', 'titans_122m',
            'titans_tasks', 'ablations', 'thought_tiny', 'thought_smollm', 'baseline', 'get_recipe', 'descriptions',
            'models', 'data_sets']
@@ -19,7 +19,7 @@ __all__ = ['LEAST', 'MAY_BE_NONE', 'SEQUENCE_MODELS', 'QUESTIONS', 'KINDS', 'REC
 # %% ../nbs/api/81_recipes.ipynb #fc9f5ce6
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from inspect import signature
@@ -614,11 +614,23 @@ def planned_steps(
     if 'stage_steps' in data: return sum(data['stage_steps'])
     return -1 if data['steps'] is None else data['steps'] + data.get('reconstruction_steps', 0)
 
+# %% ../nbs/api/81_recipes.ipynb #495fde8b
+def save(model, recipe:Recipe, output:Path, weights:dict|None=None):
+    "Leave a folder that `hub.load` reads"
+    from latent_lab.train.trainer import no_bars
+    from safetensors import SafetensorError
+    try:
+        with no_bars(): model.save_pretrained(output, **({} if weights is None else dict(state_dict=weights)))
+    except SafetensorError as error: raise OSError(f'could not write the trained model to {output}: {error}; its last checkpoint is whole, and `resume` goes on from there') from error
+    model.tokenizer.save_pretrained(output)
+    (output/'recipe.json').write_text(recipe.to_json())
+
 # %% ../nbs/api/81_recipes.ipynb #6aa67872
 def run(
     recipe:Recipe,       # what to do
     output:str|Path,     # where the trained model goes; checkpoints lie in `output/checkpoints`
     resume:bool=False,   # go on from the newest checkpoint
+    callbacks:Sequence=(), # of the trainer, such as a `WatchLearning`
 )->dict:                 # what was measured, as in `result.json`
     "Train, evaluate, save"
     import time
@@ -632,6 +644,7 @@ def run(
     trainer, judge, after = KINDS[recipe.data['kind']](recipe, args)
     model = trainer.model
     if not any(p.requires_grad for p in model.parameters()): raise ValueError('nothing of this model is trained; set `model.train_decoder` to true, or `model.lora_rank` above 0')
+    for callback in callbacks: trainer.add_callback(callback)
     try: trainer.train(resume_from_checkpoint=resume or None)
     except KeyError as error:
         if 'metric_for_best_model' in str(error): raise ValueError(f'`training.metric_for_best_model` is {args.metric_for_best_model!r}; {str(error.args[0]).partition("found in the evaluation metrics. ")[2] or error}') from error
@@ -646,16 +659,6 @@ def run(
     for _ in range(2): trainer.accelerator.wait_for_everyone()      # as at the end of `train`
     trainer.accelerator.end_training()
     return figures
-
-def save(model, recipe:Recipe, output:Path, weights:dict|None=None):
-    "Leave a folder that `hub.load` reads"
-    from latent_lab.train.trainer import no_bars
-    from safetensors import SafetensorError
-    try:
-        with no_bars(): model.save_pretrained(output, **({} if weights is None else dict(state_dict=weights)))
-    except SafetensorError as error: raise OSError(f'could not write the trained model to {output}: {error}; its last checkpoint is whole, and `resume` goes on from there') from error
-    model.tokenizer.save_pretrained(output)
-    (output/'recipe.json').write_text(recipe.to_json())
 
 # %% ../nbs/api/81_recipes.ipynb #6ba81d85
 def reasoner_rules()->Recipe:

@@ -26,18 +26,24 @@ patience = 60_000                                                  # millisecond
 
 # ---- a browser and JupyterLab, one of each for all tests
 
-@pytest.fixture(scope='session')
-def browser():
-    "Chromium with the network off, or a failure that says how to get it: browser tests are never skipped. One for all tests, because Playwright allows one at a time"
+@contextmanager
+def chromium():
+    "Chromium with the network off, or an error that says how to get it"
     from playwright.sync_api import sync_playwright
     program = os.environ.get('CHROMIUM') or shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
-    if program is None: pytest.fail('the browser tests need Chromium and found none: `apt-get install chromium`, or set CHROMIUM to its path')
+    if program is None: raise FileNotFoundError('Chromium is needed and was not found: `apt-get install chromium`, or set CHROMIUM to its path')
     flags = ['--no-sandbox', '--disable-gpu', '--enable-unsafe-swiftshader', '--disable-background-networking', '--disable-component-update', '--disable-sync',
              '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1']   # no name resolves
     with sync_playwright() as playwright:
         instance = playwright.chromium.launch(executable_path=program, args=flags)
         yield instance
         instance.close()
+
+
+@pytest.fixture(scope='session')
+def browser():
+    "Browser tests are never skipped. One for all of them, because Playwright allows one at a time"
+    with chromium() as one: yield one
 
 
 def free_port():

@@ -123,6 +123,16 @@ def test_lab_notebook(lab, browser):
         page.keyboard.press('ArrowDown')
         expect_change(title, before, 'the example')
 
+        # a map that takes a while says how long, and a bar follows the clock
+        busy, bar = element.locator('.ll-busy'), element.get_by_role('progressbar')
+        page.get_by_role('button', name='t-SNE').first.click()
+        expect(busy).to_have_text(re.compile(r'^t-SNE of [\d,]+ states: about \d+ s$'))
+        expect(bar).to_be_visible()
+        assert bar.evaluate('bar => bar.max') > .5
+        expect(element.locator('.ll-quality')).to_contain_text('t-SNE')
+        expect(busy).to_have_text('')
+        expect(bar).to_be_hidden()
+
         # the live model reads what is typed
         live = ready(page, 1)
         page.get_by_label('Text', exact=True).fill('<switch> 1 2 3 4 5 6')

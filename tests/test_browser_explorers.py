@@ -78,9 +78,9 @@ def test_one_file(kind, tmp_path, browser):
             expect(element.get_by_role('button', name='Undo')).to_be_disabled()
             page.keyboard.press('Control+y')
             expect(says).to_have_text(moved)
-        kept.first.get_by_role('button').click()
+        kept.first.locator('.ll-return').click()
         expect(says).to_have_text(start)
-        kept.nth(1).get_by_role('button').click()
+        kept.nth(1).locator('.ll-return').click()
         expect(says).to_have_text(moved)
 
         # nothing is cut off and nothing is hard to read
@@ -92,6 +92,9 @@ def test_one_file(kind, tmp_path, browser):
                 page.wait_for_timeout(300)                               # pictures follow the width
                 assert not (found := too_wide(page)), (width, theme, found)
                 assert not (found := barriers(page, 'body')), (width, theme, found)
+        for left in 1, 0:
+            kept.first.get_by_role('button', name='Forget').click()
+            expect(kept).to_have_count(left)
         assert not page.failed and not page.errors, (page.failed, page.errors)
         assert all(url.startswith(('file:', 'data:', 'blob:')) for url in page.asked), page.asked
 
@@ -148,8 +151,10 @@ def test_in_jupyterlab(lab, browser, tmp_path_factory):
                 element.locator(CONTROL[kind]).focus()
                 page.keyboard.press('Control+z')
             expect(says).to_have_text(start)
-            element.locator('.ll-kept tbody button').click()
+            element.locator('.ll-kept .ll-return').click()
             expect(says).to_have_text(moved)
+            element.get_by_role('button', name='Forget').click()
+            expect(element.locator('.ll-kept')).to_be_hidden()
 
         # a text is of the kernel; Ctrl+Z in its box is the box's own
         tokens, text = elements['pondering'].locator('.ll-token'), page.get_by_role('textbox', name='Text', exact=True)

@@ -2,6 +2,7 @@
 import inspect
 import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,10 +34,10 @@ def ring_pixel(element):
 
 
 def aloud(ideas, streamer=None, **generation):
-    "A decoder of the toy that says the same six words, one by one, half a second each"
+    "A decoder of the toy that always says the same, and stops after its first words until a file says go on"
     for i in range(6 if streamer else 0):
         streamer.put(np.array([i]))
-        time.sleep(.5)
+        while i == 2 and not Path('go-on').exists(): time.sleep(.05)
     return [mouse]*len(ideas)
 
 
@@ -115,7 +116,7 @@ def test_by_keyboard(ways, browser):
 
 def test_words_come_one_by_one(lab, browser):
     "What is said at a new place is read while it is being said"
-    source = '\n'.join(['import time', 'import numpy as np', f'mouse = {mouse!r}', inspect.getsource(aloud), 'toy = ToyIdeas()', 'toy.words, toy.decode = lambda ids: [" ".join(mouse.split()[:len(ids[0])])], aloud'])
+    source = '\n'.join(['import time', 'from pathlib import Path', 'import numpy as np', f'mouse = {mouse!r}', inspect.getsource(aloud), 'toy = ToyIdeas()', 'toy.words, toy.decode = lambda ids: [" ".join(mouse.split()[:len(ids[0])])], aloud'])
     add_toy_notebook(lab, 'aloud.ipynb', f'from latent_lab.explore.interpolate import ToyIdeas\nfrom latent_lab.explore.interpolation import InterpolationExplorer\n{source}', f'InterpolationExplorer(toy, [{mouse!r}, {wolf!r}])')
     with watched(browser) as page:
         open_notebook(page, lab, 'aloud.ipynb')
@@ -125,10 +126,13 @@ def test_words_come_one_by_one(lab, browser):
         element.get_by_role('slider').focus()
         page.keyboard.press('Shift+ArrowRight')
         expect(facts).to_have_text('being said …')
+        expect(sentence).to_have_attribute('aria-busy', 'true')
         early = sentence.inner_text()
         assert early and mouse.startswith(early) and early != mouse
+        (lab[1]/'go-on').touch()
         expect(sentence).to_have_text(mouse)
         expect(facts).not_to_contain_text('being said')
+        expect(sentence).to_have_attribute('aria-busy', 'false')
         expect(rows(element)).to_have_count(12)
         assert not errors_of_ours(page), page.errors
 

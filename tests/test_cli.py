@@ -22,7 +22,7 @@ from latent_lab import cli
 
 # Commands run in children of one server that has imported everything, so that each starts in milliseconds; a few are started from a shell's point of view.
 processes = get_context('forkserver')
-program = Path(sys.executable).with_name('latent-lab')
+program, configs = Path(sys.executable).with_name('latent-lab'), Path(__file__).parents[1]/'configs'
 commands = typer.main.get_command(cli.app).commands
 
 small = {'data.stages': [[16, 12], [24, 12]], 'data.rows_per_step': 8, 'data.eval_rows': 6, 'evaluation.lengths': [16], 'evaluation.num_rows': 4,
@@ -111,7 +111,7 @@ def server():
     "Starts the server with all that this file and its neighbours need"
     processes.set_forkserver_preload(['latent_lab.recipes', 'latent_lab.trace', 'latent_lab.train.trainer', 'latent_lab.train.reasoner', 'latent_lab.train.schedules', 'latent_lab.models.baselines',
         'latent_lab.models.reasoner', 'latent_lab.models.idea', 'latent_lab.train.idea', 'latent_lab.train.audit', 'latent_lab.explore.interpolate', 'latent_lab.data.sequences', 'latent_lab.data.text',
-        'latent_lab.data.pairs', 'transformers.models.gpt2.modeling_gpt2', 'transformers.models.bert.modeling_bert', 'pandas', 'xarray', 'zarr', 'rouge_score.rouge_scorer', 'sacrebleu.metrics', 'typer.rich_utils'])
+        'latent_lab.data.pairs', 'latent_lab.explore.learning', 'transformers.models.gpt2.modeling_gpt2', 'transformers.models.bert.modeling_bert', 'pandas', 'xarray', 'zarr', 'rouge_score.rouge_scorer', 'sacrebleu.metrics', 'typer.rich_utils'])
 
 
 @pytest.fixture(scope='session')
@@ -368,6 +368,8 @@ MISTAKES = {
     # the four flags
     'no epochs':                ([*rules, '--epochs', '3'], "`--epochs`: recipe 'reasoner-rules' has no such setting"),
     'no samples to leave out':  ([*rules, '--max-train-samples', '3'], "`--max-train-samples`: recipe 'reasoner-rules' has no such setting"),
+    'nothing to watch':         ([*rules, '--watch', ' '], "`--watch ' '`: a text is needed"),
+    'watched on unknown words': ([*rules, *settings(), '--watch', 'hello'], "'hello' has a word that the tokenizer does not know"),
     'an empty batch':           ([train, 'idea', '--output', 'fresh', '--batch-size', '0'], '`--batch-size 0`: it must be a number above 0'),
     # options
     'unknown task':             (['evaluate', tiny, '--task', 'soup'], "there is no task 'soup': choose from long_increment"),
@@ -548,6 +550,39 @@ def test_training_leaves_what_it_ran_and_what_it_measured(trained, tmp_path):
     assert json.loads(shown.out) == json.loads((folder/'recipe.json').read_text())
 
 
+def test_a_run_that_is_watched(trained, tmp_path):
+    "It ends as the one that is not; the line that is printed opens its film, and it goes on with the same texts only"
+    texts = ['<switch> 3 7 11', '<switch> 5 4']
+    words = 'train', 'reasoner-rules', '--output', 'run', *settings(), '--watch'
+    said = run(*words, texts[0], '--watch', texts[1], place=tmp_path)
+    assert said.code == 0 and not said.err, said
+    assert (tmp_path/'run'/'model.safetensors').read_bytes() == (trained[0]/'model.safetensors').read_bytes()
+    begin, end = (line.partition(': ')[2] for line in said.out.splitlines() if 'LearningExplorer' in line)
+    assert begin == f'{end}.follow()'
+    names, (imports, _, opens) = {}, end.partition('; ')
+    exec(imports, names)
+    explorer = eval(opens, names)
+    film = explorer.film
+    assert film.training_step.values.tolist() == list(range(25)) and film.asked.values.tolist() == texts and film.said.shape == (25, 2)
+    assert len(explorer.frame()['places']) == 25
+    assert f'but the moments so far are about {texts!r}' in one_line(run(*words, '<switch> 1', '--resume', place=tmp_path))
+    shutil.rmtree(tmp_path/'run'/'checkpoints')
+    assert 'run/film holds the film of an earlier run' in one_line(run(*words, texts[0], place=tmp_path))
+
+
+def test_several_processes_are_watched_from_the_first_and_shared_weights_from_none(tmp_path):
+    def launched(kind):
+        "Two processes under our configuration, each with half of every batch"
+        words = 'train', 'reasoner-rules', '--output', kind, '--watch', '<switch> 3 7', *settings(data__stages=[[16, 4]], training__per_device_train_batch_size=4)
+        command = [sys.executable, '-m', 'accelerate.commands.launch', f'--config_file={configs/f"accelerate_{kind}.yaml"}', f'--main_process_port={free_port()}', program, *words]
+        return subprocess.run(command, cwd=tmp_path, env=os.environ | dict(OMP_NUM_THREADS='1'), capture_output=True, text=True, timeout=400)
+
+    two = launched('ddp')
+    assert two.returncode == 0, two.stderr[-3000:]
+    assert sum('LearningExplorer' in line for line in two.stdout.splitlines()) == 2 and len(list((tmp_path/'ddp'/'film').glob('step-*.zarr'))) == 5
+    assert 'latent-lab: `--watch` asks the model in one process, and under FSDP' in launched('fsdp').stderr and not (tmp_path/'fsdp').exists()
+
+
 def test_a_setting_given_by_hand_wins_over_the_file(server, tmp_path):
     (tmp_path/'mine.json').write_text('{"training.learning_rate": 0.5, "model.gate": "none"}')
     shown = json.loads(run('train', 'reasoner-rules', '--config', 'mine.json', '--set', 'model.gate=input', '--seed', '7', '--show', place=tmp_path).out)
@@ -663,9 +698,10 @@ def test_training_an_idea_model(ideas, tmp_path):
     changes = {'data.source': str(ideas/'pairs.jsonl'), 'data.held_out': str(ideas/'pairs.jsonl'), 'data.steps': 2, 'data.eval_rows': 4, 'data.new_tokens': 8, 'data.cache': '',
                'model.encoder_source': str(ideas/'reader'), 'model.decoder_source': str(ideas/'speaker'), 'model.latent_dim': 8, 'model.max_source_length': 24, 'model.max_target_length': 24,
                'training.use_cpu': True, 'training.disable_tqdm': True}
-    said = run('train', 'idea', '--batch-size', '3', '--output', 'run', *[word for name, value in changes.items() for word in ('--set', f'{name}={json.dumps(value)}')], place=tmp_path)
+    said = run('train', 'idea', '--batch-size', '3', '--output', 'run', '--watch', six[0], *[word for name, value in changes.items() for word in ('--set', f'{name}={json.dumps(value)}')], place=tmp_path)
     assert said.code == 0, said
     assert 'trained model in run' in said.out and 'shuffled' in said.out
+    assert len(list((tmp_path/'run'/'film').glob('step-*.zarr'))) == 3
     assert run('generate', './run', '--input', six[0], '--max-length', '3', place=tmp_path).code == 0
     assert run('check', './run', place=tmp_path).code == 0
 
@@ -674,9 +710,10 @@ def test_training_a_model_of_latent_thoughts(server, tmp_path):
     "Sums in three stages, killed at none; then it is asked, and asked again with other thoughts"
     changes = {'model.decoder': dict(model_type='llama', hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=64), 'data.source': 'addition', 'data.options': dict(digits=2, style='digits'), 'data.num_rows': 40,
                'data.eval_rows': 8, 'data.stage_steps': [1, 1, 1], 'evaluation.thoughts': [0, 2], 'training.use_cpu': True, 'training.disable_tqdm': True}
-    said = run('train', 'thought', '--batch-size', '4', '--output', 'run', *[word for name, value in changes.items() for word in ('--set', f'{name}={json.dumps(value)}')], place=tmp_path)
+    said = run('train', 'thought', '--batch-size', '4', '--output', 'run', '--watch', '12+34=', *[word for name, value in changes.items() for word in ('--set', f'{name}={json.dumps(value)}')], place=tmp_path)
     assert said.code == 0, said
     assert 'trained model in run' in said.out and 'as is' in said.out
+    assert len(list((tmp_path/'run'/'film').glob('step-*.zarr'))) == 4
     said = run('generate', 'thought', '--checkpoint', './run', '--input', '12+34=', '--mode', 'latent', '--thoughts', '3', '--max-length', '2', place=tmp_path)
     assert said.code == 0 and said.out.splitlines()[-1].startswith('(3 thoughts: '), said
     said = run('evaluate', 'thought', '--checkpoint', './run', '--num-rows', '4', '--audit', '--json', place=tmp_path)

@@ -44,7 +44,7 @@ def test_the_same_names_without_a_front_end(kind, tmp_path):
 @each_explorer
 def test_code_shows_the_same_again(kind):
     explorer, names = toy_explorer(kind, **OTHER[kind])
-    again = eval(explorer.as_code(), names | dict(Edit=Edit))
+    again = eval(explorer.as_code(), names)
     assert again.view == explorer.view
     assert json.loads(frame_json(again.frame())) == json.loads(frame_json(explorer.frame()))
     assert frame_json(toy_explorer(kind)[0].frame()) != frame_json(explorer.frame())
@@ -102,7 +102,7 @@ def test_an_error_is_on_the_page_and_is_raised(kind, monkeypatch):
     good, (name, _, last) = explorer.page.frame, WISHES[kind]
     def fails(*args): raise RuntimeError('the machine is on fire')
     with monkeypatch.context() as patched:
-        patched.setattr(explorer, dict(trajectory='atlas', interpolation='travel', pondering='think', debugger='begin', learning='map')[kind], fails)
+        patched.setattr(explorer, dict(trajectory='show', interpolation='travel', pondering='think', debugger='begin', learning='map')[kind], fails)
         control(explorer, name).value = last
         with pytest.raises(RuntimeError, match='on fire'): explorer.settle()
     assert 'the machine is on fire' in explorer.page.error and explorer.page.frame == good and explorer.page.busy == ''

@@ -4,13 +4,13 @@ import os
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+from conftest import free_port
 
 root = Path(__file__).resolve().parents[1]
 
@@ -171,12 +171,6 @@ def test_a_killed_run_is_not_mistaken_for_a_new_one(tmp_path):
     assert in_child(train_and_die, tmp_path/'run', 'at step 7') == -signal.SIGKILL
     assert in_child(train, tmp_path/'run') == 1
     assert 'holds checkpoint-6, of another run' in (tmp_path/'run.error').read_text()
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('localhost', 0))
-        return s.getsockname()[1]
 
 
 def sharded_on_cpu(tmp_path, layer='TitansBlock'):

@@ -130,7 +130,8 @@ function nameSliders(root) {
 
 export function mount(root, Plotly, tell = null) {
   const parts = buildDebugger(root);
-  let frame = null, at = 0, step = "", wish = 0, waiting = null, pending = false, drawn = Promise.resolve();
+  let frame = null, at = 0, step = "", wish = 0, waiting = null;
+  const tellError = (text) => { parts.error.textContent = text; parts.error.hidden = !text; }, drawn = drawing(tellError);
 
   const branch = () => frame.branches[at];
   const fontColor = () => getComputedStyle(root).color;
@@ -149,7 +150,8 @@ export function mount(root, Plotly, tell = null) {
     if (!frame.questions.length) parts.quality.textContent = `${frame.quality}.`;
     parts.map.setAttribute("aria-label", `Map of thoughts. ${frame.quality}`);
     const legend = { ...layout.legend, y: 1.01 };
-    drawn = drawn.then(() => Plotly.react(parts.map, data, { ...layout, legend, height, width: parts.map.clientWidth, margin: { ...layout.margin, t: 34, l: 44, r: 8, b: 42 }, title: {}, font: { ...layout.font, color: fontColor() }, uirevision: frame.key }, plotConfig)).then(() => {
+    const whole = drawn.next(async () => {
+      await Plotly.react(parts.map, data, { ...layout, legend, height, width: parts.map.clientWidth, margin: { ...layout.margin, t: 34, l: 44, r: 8, b: 42 }, title: {}, font: { ...layout.font, color: fontColor() }, uirevision: frame.key }, plotConfig);
       parts.map.removeAllListeners?.("plotly_click");
       parts.map.on("plotly_click", ({ points: [point] }) => {
         if (point.curveNumber < data.length - 5) return;
@@ -158,20 +160,17 @@ export function mount(root, Plotly, tell = null) {
       });
     });
     redraw();
-    return drawn;
+    return whole;
   }
 
-  function redraw() {                                            // path and ring, at most once an animation frame
-    if (pending) return;
-    pending = true;
-    requestAnimationFrame(() => drawn = drawn.then(() => {         // nothing else is drawn meanwhile
-      pending = false;
+  function redraw() {                                            // path and ring; nothing else is drawn meanwhile
+    drawn.soon(() => drawn.next(() => {
       const line = (points) => ({ x: points.map((p) => p[0]), y: points.map((p) => p[1]) }), last = parts.map.data.length - 1, { places, cells } = branch(), hot = at ? "#D55E00" : "#0072B2";
       const path = at ? line(places) : line([]), text = at ? places.map((_, k) => `<b>${k < places.length - 1 ? k + 1 : "answer"}</b>`) : [];
       const hover = at ? Object.entries(cells).slice(0, places.length).map(([name, cell]) => `${name}: ${cell.text}`.replaceAll("&", "&amp;").replaceAll("<", "&lt;")) : [];
       const mark = { ...parts.map.data[last].marker, color: hot, line: { width: 3, color: hot } };
-      return Plotly.animate(parts.map, { data: [path, { ...path, text, customdata: hover }, { ...line(ringAt()), marker: mark }], traces: [last - 2, last - 1, last] }, instant);
-    }).catch(() => {}));                                         // a newer move took this one's place
+      return Plotly.animate(parts.map, { data: [path, { ...path, text, customdata: hover }, { ...line(ringAt()), marker: mark }], traces: [last - 2, last - 1, last] }, instant).catch(() => {});      // a newer move took this one's place
+    }));
   }
 
   function shown() {                                             // what follows from the answer that is looked at
@@ -310,7 +309,7 @@ export function mount(root, Plotly, tell = null) {
     chosen: () => (frame ? { step: step === "thought 1" ? null : `'${step}'`, edits: branch().code || null } : {}),
     caption: () => `${frame.question} → ${branch().answer} · ${branch().label} · ${step}`,
     busy(text) { parts.busy.textContent = text; root.setAttribute("aria-busy", Boolean(text)); },
-    error(text) { parts.error.textContent = text; parts.error.hidden = !text; },
+    error(text) { tellError(text); if (text) parts.busy.textContent = ""; },   // a wish that is refused is not being thought about
     destroy() { clearTimeout(waiting); unwatch(); Plotly.purge(parts.map); },
   };
 }

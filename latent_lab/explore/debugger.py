@@ -25,7 +25,7 @@ import plotly.graph_objects as go
 import traitlets
 
 from .figures import empty_figure, palette, scatter, style, style_map
-from .forks import EDITS, Branch, Compared, Edit, History, as_edit, compare, complete, sweep
+from .forks import EDITS, Branch, Compared, Edit, History, as_edit, compare, complete, spelled_edits, sweep
 from .interpolation import plain_error
 from .project import Projector, describe_quality
 from .thoughts import Company, Generation, Moment, ask, company, draw_company, draw_path, layer_names, lens_words, path_states, thought_map, token_list
@@ -121,7 +121,7 @@ def branch_frame(
     said = branch.generation
     label = 'as it was' if branch.edit is None else f'thought {branch.number}: {branch.edit}'
     return dict(parent=branch.parent, label=label, number=branch.number, answer=said.answer, steps=said.steps, first=seen.first, kl=seen.kl, sentence='' if i == 0 else seen.sentence, cells=step_cells(said),
-                edits=[[number, edit.kind, edit.amount, edit.text] for number, edit in said.edits.items()], code=repr(dict(said.edits)) if said.edits else '', places=projector.transform(path_states(said)).round(4).tolist())
+                edits=[[number, edit.kind, edit.amount, edit.text] for number, edit in said.edits.items()], code=spelled_edits(said.edits) if said.edits else '', places=projector.transform(path_states(said)).round(4).tolist())
 
 # %% ../../nbs/api/69_explore.debugger.ipynb #b5969b50
 WAS, NOW = palette[0], palette[5]   # colours of the answer that was and of the one that is
@@ -300,7 +300,7 @@ class Debugger(Forking):
     def chosen(self)->dict[str, str]:
         "What is not as it would be by itself, as code"
         usual = dict(question=self.thinker.questions[0], edits={})
-        return {name: repr(value) for name, value in vars(self.view).items() if value != usual.get(name, getattr(ThoughtView, name, None))}
+        return {name: spelled_edits(value) if name == 'edits' else repr(value) for name, value in vars(self.view).items() if value != usual.get(name, getattr(ThoughtView, name, None))}
 
     def caption(self)->str:
         "The present view in one line"
@@ -369,7 +369,8 @@ class ThoughtWiring(Debugger, Explorer):
         self.asking.submit(self.serve_fork, change.new)
 
     def turned(self, change):
-        "The page looks at another answer"
+        "The page looks at another answer; what was refused is forgotten"
+        if self.failed == self.serve_fork: self.page.error = ''
         with self.guard:
             if change.new != self.history.at and change.new < len(self.history.branches): self.history = self.history.go(change.new)
         self.tell()

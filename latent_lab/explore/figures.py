@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['palette', 'ink', 'faint', 'ghost', 'amounts', 'around_zero', 'clear', 'names_only', 'most_walks', 'most_cells',
            'bookkeeping', 'timings', 'style', 'empty_figure', 'sites', 'check_choice', 'Walk', 'walk', 'Anchors',
-           'anchors', 'place', 'token_texts', 'event_positions', 'color_names', 'color_values', 'color_groups',
-           'with_gaps', 'scatter', 'hover_texts', 'format_value', 'split_steps', 'draw_lines', 'marked_walks',
-           'draw_density', 'draw_points', 'draw_marks', 'style_map', 'draw_trajectory', 'animate_walk', 'as_projector',
-           'trajectory', 'answers', 'along', 'draw_answers', 'draw_means', 'mark_events', 'confidence', 'stretches',
-           'heatmap', 'loss_columns', 'losses']
+           'anchors', 'place', 'visibly', 'token_texts', 'event_positions', 'color_names', 'color_values',
+           'color_groups', 'with_gaps', 'scatter', 'hover_texts', 'format_value', 'split_steps', 'draw_lines',
+           'marked_walks', 'draw_density', 'draw_points', 'draw_marks', 'style_map', 'draw_trajectory', 'animate_walk',
+           'as_projector', 'trajectory', 'answers', 'along', 'draw_answers', 'draw_means', 'mark_events', 'confidence',
+           'stretches', 'heatmap', 'loss_columns', 'losses']
 
 # %% ../../nbs/api/62_explore.figures.ipynb #c66c8cba
 import html
@@ -50,7 +50,7 @@ def style(
         modebar=dict(bgcolor=clear, color=faint, activecolor=ink, remove=['sendChartToCloud', 'select2d', 'lasso2d', 'autoScale2d']))   # nothing leaves the machine
     there = {name: part for name, part in fig.layout.to_plotly_json().items() if name != 'template'}   # which comes by itself
     axes = {name for name in there if re.match('[xy]axis', name)} or {'xaxis', 'yaxis'}
-    fig.layout = there | look | {name: there.get(name, {}) | axis for name in axes}   # at once: `update_layout` takes ten times as long
+    fig.layout = there | look | {name: (named := there.get(name, {})) | axis | dict(title=named.get('title', {}) | axis['title']) for name in axes}   # at once: `update_layout` takes ten times as long
     return fig
 
 # %% ../../nbs/api/62_explore.figures.ipynb #f479af85
@@ -137,15 +137,20 @@ def place(
     return [Walk(w.example, w.tokens, w.states, p) for w, p in zip(walks, places)]
 
 # %% ../../nbs/api/62_explore.figures.ipynb #e492f8c8
+def visibly(
+    text, # a token, as text or as its number
+)->str:
+    "A token as a reader would write it, blanks visible"
+    return str(text).translate(str.maketrans({' ': '␣', '\n': '↵', '\t': '⇥'}))
+
 def token_texts(
     trace:xr.Dataset, # a recorded thought
     example:int=0,    # one of its examples
 )->list[str]:         # one text a token, padding included; not escaped
-    "The tokens as a reader would write them, blanks visible"
+    "The tokens of an example, `visibly`"
     name = next((n for n in ('token_text', 'token_id') if n in trace.coords), None)
     if name is None: return [f'token {i}' for i in range(trace.sizes['token'])]
-    visible = str.maketrans({' ': '␣', '\n': '↵', '\t': '⇥'})
-    return [str(t).translate(visible) for t in trace[name].isel(example=example).values]
+    return list(map(visibly, trace[name].isel(example=example).values))
 
 def event_positions(
     trace:xr.Dataset, # a recorded thought
@@ -160,7 +165,7 @@ def event_positions(
     return {n: int(at) for n, at in named.items() if np.isfinite(at) and 0 <= at < trace.sizes['token']}
 
 # %% ../../nbs/api/62_explore.figures.ipynb #d2553052
-names_only = ('mask', 'length', 'token_text', 'token_id', 'labels', 'predicted', 'bayes_prediction')   # which token, not how much of anything
+names_only = ('mask', 'length', 'token_text', 'token_id', 'labels', 'predicted', 'predicted_text', 'bayes_prediction')   # which token, not how much of anything
 
 def color_names(
     trace:xr.Dataset, # a recorded thought

@@ -131,7 +131,8 @@ function onPlot(plot) {
 
 export function mount(root, Plotly, tell = null) {
   const parts = buildWay(root, Boolean(tell));
-  let frame = null, alpha = 0, chosen = null, push = [0, 0], spoken = null, now = null, timer = null, asking = null, pending = false, drawn = Promise.resolve();
+  let frame = null, alpha = 0, chosen = null, push = [0, 0], spoken = null, now = null, timer = null, asking = null;
+  const tellError = (text) => { parts.error.textContent = text; parts.error.hidden = !text; }, drawn = drawing(tellError);
 
   const last = () => frame.stops.at(-1).alpha;
   const start = () => placeAt(frame.line, chosen === null ? alpha : frame.pushed[chosen].from);
@@ -141,15 +142,12 @@ export function mount(root, Plotly, tell = null) {
   const look = () => ({ "font.color": getComputedStyle(root).color, height: height() });
   const dressed = (layout) => ({ ...layout, title: {}, margin: { l: 44, r: 8, t: 10, b: 42 }, height: height(), font: { ...layout.font, color: getComputedStyle(root).color }, uirevision: "kept" });
 
-  function redraw() {                                            // at most once an animation frame
-    if (pending || !frame?.rows.length) return;
-    pending = true;
-    requestAnimationFrame(() => drawn.then(() => {
-      pending = false;
+  function redraw() {
+    if (frame?.rows.length) drawn.soon(() => {
       const end = parts.plot.data.length - 1, line = [start(), ring()];
       const arrow = { x: line.map((p) => p[0]), y: line.map((p) => p[1]) }, here = { x: [line[1][0]], y: [line[1][1]] };
       return Plotly.animate(parts.plot, { data: [arrow, here], traces: [end - 1, end] }, instant);
-    }).catch(() => {}));                                         // a newer move took this one's place
+    });
   }
 
   function drawEnds(leg) {
@@ -182,6 +180,7 @@ export function mount(root, Plotly, tell = null) {
     parts.count.textContent = `α ${numeral(alpha)}`;
     if (parts.sentence.textContent !== row.text || parts.sentence.dataset.key !== key) parts.sentence.replaceChildren(...(row.text ? wordsOf(row) : [element("i", { textContent: "(nothing)" })]));
     parts.sentence.dataset.key = key;
+    parts.sentence.setAttribute("aria-busy", Boolean(hearing));     // a screen reader waits for the end
     parts.sentence.classList.toggle("ll-faded", pushing());
     parts.facts.textContent = facts(row);
     parts.near.replaceChildren(...(row.near.length ? [element("h4", { textContent: "Nearest texts it knows" }), element("ol", {}, ...row.near.map((text) => element("li", { textContent: text, dir: "auto" })))] : []));
@@ -304,7 +303,7 @@ export function mount(root, Plotly, tell = null) {
   });
 
   function show(next) {
-    const first = frame === null, fresh = next.pushed.length > (frame?.pushed.length ?? 0) && next.way === frame?.way;
+    const first = frame === null, fresh = pushing() && next.pushed.length > (frame?.pushed.length ?? 0) && next.way === frame?.way;   // unless the reader has gone on
     const focused = parts.table.contains(document.activeElement) ? document.activeElement.dataset.key : null;
     if (first) alpha = next.alpha;
     if (next.way !== frame?.way) { chosen = null; push = [0, 0]; }
@@ -322,9 +321,9 @@ export function mount(root, Plotly, tell = null) {
     if (focused) parts.table.querySelector(`.ll-go[data-key="${focused}"]`)?.focus();
     const { data, layout } = frame.figure;
     parts.quality.textContent = frame.quality;
-    drawn = drawn.then(painted).then(() => Plotly.react(parts.plot, structuredClone(data), dressed(structuredClone(layout)), plotConfig));
+    const whole = drawn.next(() => painted().then(() => Plotly.react(parts.plot, structuredClone(data), dressed(structuredClone(layout)), plotConfig)));
     redraw();
-    return drawn;
+    return whole;
   }
 
   parts.plot.addEventListener("click", (event) => {
@@ -335,19 +334,19 @@ export function mount(root, Plotly, tell = null) {
     if (Math.hypot(event.clientX - x, event.clientY - y) < 20) move(to, true);
   });
 
-  const restyle = () => frame && drawn.then(() => root.isConnected && Plotly.relayout(parts.plot, { ...look(), autosize: true }));
+  const restyle = () => frame && drawn.next(() => root.isConnected && Plotly.relayout(parts.plot, { ...look(), autosize: true }));
   const unwatch = watchLook(parts.plot, restyle);
 
   return {
     show,
     hear(said) { spoken = said && { near: [], nll: null, off: null, ...said }; if (spoken && frame?.rows.length) mark(); },
     move: (to) => { if (frame && Math.abs(to - alpha) > near) move(to); },
-    place: () => (frame ? { alpha } : null),
+    place: () => (frame && chosen === null && !pushing() ? { alpha } : null),   // what was read beside the way is in the table, and no place of its own
     goTo: (place) => arrive(place.alpha),
     chosen: () => (frame ? { alpha: alpha === 0.5 ? null : Number.isInteger(alpha) ? alpha.toFixed(1) : `${alpha}` } : {}),
     caption: () => `α ${numeral(alpha)}: ${parts.sentence.textContent}`,
     busy(text) { parts.busy.textContent = text; root.setAttribute("aria-busy", Boolean(text)); },
-    error(text) { parts.error.textContent = text; parts.error.hidden = !text; },
+    error: tellError,
     destroy() { play(false); clearTimeout(asking); unwatch(); Plotly.purge(parts.plot); },
   };
 }

@@ -474,11 +474,12 @@ class WayWorker(WayServing):
         "Go another way; ends first if it will take long"
         passage = begin(self.reader, view)
         waiting, stops = passage.waiting(), set(range(len(view.texts)))
-        slow = self.reader.seconds*len(waiting) > self.patience
+        seconds = self.reader.seconds*len(waiting)
         self.page.asked, self.page.pushed, self.sharpening = -1., [], False
-        for few in [[a for a in waiting if (a in stops) == first] for first in (True, False)] if slow else [waiting]:
-            if not few or self.latest.stale: continue
-            self.page.busy = f'reading {len(few)} …'
+        ends, rest = ([a for a in waiting if (a in stops) == first] for first in (True, False))
+        for few in [ends, *np.array_split(rest, max(1, min(len(rest), int(seconds/(4*self.patience)))))] if seconds > self.patience else [waiting]:
+            if not len(few) or self.latest.stale: continue
+            self.page.busy = f'reading {len(passage.waiting())} …'
             self.show(passage := read_at(self.reader, passage, few))
 
     def read_aloud(self, passage:Passage, alpha:float)->Passage:

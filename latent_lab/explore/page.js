@@ -13,6 +13,36 @@ function element(tag, properties = {}, ...children) {
 const instant = { mode: "immediate", frame: { duration: 0, redraw: false }, transition: { duration: 0 } };
 const plotConfig = { displaylogo: false, responsive: false, displayModeBar: "hover", showSendToCloud: false, plotlyServerURL: "" };
 
+// Pictures are drawn one after another: `next(draw)`. One that fails is told of, and does not keep the next from being drawn. What changes as the reader moves is drawn at most once
+// an animation frame: `soon(draw)`; if a newer move takes its place, nothing is lost.
+function drawing(tellError) {
+  let last = Promise.resolve(), failed = false, pending = false;
+
+  function next(draw) {
+    last = last.then(draw).then((drawn) => {
+      if (failed) tellError("");
+      failed = false;
+      return drawn;
+    }, (error) => {
+      console.error(error);
+      tellError(`The picture could not be drawn: ${error.message ?? error}`);
+      failed = true;
+    });
+    return last;
+  }
+
+  function soon(draw) {
+    if (pending) return;
+    pending = true;
+    requestAnimationFrame(() => last.then(() => {
+      pending = false;
+      return draw();
+    }).catch(() => {}));
+  }
+
+  return { next, soon };
+}
+
 // What was changed so far is seen before anything slow begins.
 const painted = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
 
@@ -43,6 +73,7 @@ function otherLine(tokens, from, step) {
   const away = (i) => Math.abs(tokens[i].offsetLeft - tokens[from].offsetLeft);
   let next = from;
   while (line(next) === line(from)) next += step;
+  if (!tokens[next]) return from;                                // there is no other line
   let best = next;
   for (; tokens[next] && line(next) === line(best); next += step) if (away(next) < away(best)) best = next;
   return best;
@@ -84,14 +115,17 @@ function buildMemory(root) {
   return parts;
 }
 
-function drawKept(place, rows, back) {
+function drawKept(place, rows, back, forget) {
   place.hidden = !rows.length;
   const cells = rows.map(({ caption, code, known }, i) => {
     const go = known ? element("button", { type: "button", className: "ll-return", textContent: caption, dir: "auto" }) : caption;
     if (known) go.addEventListener("click", () => back(i));
-    return element("tr", {}, element("td", {}, go), element("td", {}, element("code", { textContent: code })));
+    const away = element("button", { type: "button", className: "ll-do", textContent: "✕", title: "Forget this view" });
+    away.setAttribute("aria-label", `Forget: ${caption}`);
+    away.addEventListener("click", () => forget(i));
+    return element("tr", {}, element("td", {}, go), element("td", {}, element("code", { textContent: code })), element("td", {}, away));
   });
-  const head = element("tr", {}, ...["Kept view", "As code"].map((textContent) => element("th", { textContent, scope: "col" })));
+  const head = element("tr", {}, ...["Kept view", "As code"].map((textContent) => element("th", { textContent, scope: "col" })), element("td"));
   place.replaceChildren(element("table", {}, element("thead", {}, head), element("tbody", {}, ...cells)));
 }
 
@@ -131,14 +165,17 @@ function remembering(root, page, tell = null) {
   const redo = () => (page.redo ? page.redo() : tell ? say("redo") : (note(), go(at - 1)));
 
   function keep() {
-    if (tell) return say("keep");
     const place = page.place();
+    if (!place) return told("this cannot be kept");
+    if (tell) return say("keep");
     if (!kept.some((row) => same(row.place, place))) showKept([...kept, { caption: page.caption(), code: code(), place }]);
   }
 
   function showKept(rows) {
     kept = rows;
-    drawKept(parts.kept, kept.map((row) => ({ ...row, known: Boolean(tell || row.place) })), (i) => (tell ? say("return", i) : (note(), page.goTo(kept[i].place))));
+    const back = (i) => (tell ? say("return", i) : (note(), page.goTo(kept[i].place)));
+    const forget = (i) => (tell ? say("forget", i) : showKept(kept.filter((_, k) => k !== i)));
+    drawKept(parts.kept, kept.map((row) => ({ ...row, known: Boolean(tell || row.place) })), back, forget);
   }
 
   function onMoved() {
@@ -156,10 +193,15 @@ function remembering(root, page, tell = null) {
     else undo();
   }
 
-  async function copy() {
-    parts.spelled.open = true;                                   // so that there is something to select
-    parts.done.textContent = await copyText(code(), parts.code);
+  function told(text) {
+    parts.done.textContent = text;
     setTimeout(() => { parts.done.textContent = ""; }, 4000);
+  }
+
+  async function copy() {
+    if (!page.place()) return told("this has no call of its own");
+    parts.spelled.open = true;                                   // so that there is something to select
+    told(await copyText(code(), parts.code));
   }
 
   for (const [name, act] of Object.entries({ undo, redo, keep, copy })) parts[name].addEventListener("click", () => { if (parts[name].getAttribute("aria-disabled") !== "true") act(); });
@@ -197,15 +239,18 @@ function loadPlotly(library) {
   return globalThis.latentLabPlotly ??= plotlyFrom(library).catch((error) => { globalThis.latentLabPlotly = undefined; throw error; });
 }
 
-// JupyterLab would take arrows, Home and letters for its own commands, from any control that is not a text field.
+// JupyterLab would take arrows, Home and letters for its own commands, from any control that is not a text field. What is pressed with Ctrl or Cmd stays its own, but for undo and redo.
 function keepKeys(event) {
-  if (event.target.closest?.(".ll-explorer")) event.target.dataset.lmSuppressShortcuts = "true";
+  if (!event.target.closest?.(".ll-explorer")) return;
+  const ours = !(event.ctrlKey || event.metaKey) || ["z", "y"].includes(event.key.toLowerCase());
+  if (ours) event.target.dataset.lmSuppressShortcuts = "true";
+  else delete event.target.dataset.lmSuppressShortcuts;
 }
 
 // A page as a widget: it follows the traits of `state`, and tells it what the reader did. `follows(page, state)` adds to what is followed.
 function asWidget(mount, follows = () => ({})) {
   async function render({ model, el }) {
-    document.addEventListener("focusin", keepKeys);              // the same listener is never added twice
+    window.addEventListener("keydown", keepKeys, true);          // before JupyterLab hears of it; the same listener is never added twice
     el.textContent = "Loading the picture…";
     const state = await referred(model, "state");
     const Plotly = await referred(model, "library").then(loadPlotly).catch((error) => {

@@ -140,14 +140,15 @@ function drawVerdict(parts, meaning) {
       ...[row.rho, row.held_rho].map((x) => element("td", { textContent: signed(x) })));
   });
   const head = element("tr", {}, ...["Thoughts go with …", "−1 … 0 … +1", "● ρ", "○ ρ, the others held"].map((textContent) => element("th", { textContent, scope: "col" })));
-  parts.evidence.replaceChildren(...(rows.length ? [element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)), element("p", { className: "ll-hint", textContent: "Spearman's ρ. The grey band is chance, 95 in 100 times: the same numbers of thoughts, each text turned by some places, or dealt again among the words. Held are, of a surprise, position and frequency; of these two, all others." })] : []));
+  parts.evidence.replaceChildren(...(rows.length ? [element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)), element("p", { className: "ll-hint", textContent: "Spearman's ρ. The grey band is chance, 95 in 100 times: the same numbers of thoughts, each text turned by some places, or dealt again among the words. In ○ the others are held still: for a surprise, position and frequency; for these two, everything else." })] : []));
 }
 
 // ---- the page
 
 export function mount(root, Plotly, tell = null) {
   const parts = buildPonder(root), answers = new Map();
-  let frame = null, at = 0, thought = 0, layerNumber = 0, color = "thoughts", tokens = [], now = null, asking = null, moved = 0, pending = false, drawn = Promise.resolve(), mapped = Promise.resolve();
+  let frame = null, at = 0, thought = 0, layerNumber = 0, color = "thoughts", tokens = [], now = null, asking = null, moved = 0;
+  const tellError = (text) => { parts.error.textContent = text; parts.error.hidden = !text; }, drawn = drawing(tellError), mapped = drawing(tellError);
 
   const layer = () => frame.layers[layerNumber];
   const empty = () => !frame?.tokens.length;
@@ -159,26 +160,26 @@ export function mount(root, Plotly, tell = null) {
     const room = parts.scroller.clientWidth || 800, count = frame.tokens.length, width = Math.round(Math.max(count * narrowColumn + 16, Math.min(room, count * wideColumn + 60)));
     const axes = Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key));
     const quiet = axes.map((key) => (key[0] === "x" ? [key, { ...layout[key], fixedrange: true }] : [key, { ...layout[key], fixedrange: true, showticklabels: false, rowName: layout[key].title?.text, title: {} }]));
-    return { data, layout: { ...layout, ...Object.fromEntries(quiet), width, autosize: false, dragmode: false, margin: { ...layout.margin, l: 6, r: 8 }, font: { ...layout.font, color: fontColor() } } };
+    return { data, layout: { ...layout, ...Object.fromEntries(quiet), width, autosize: false, dragmode: false, margin: { ...layout.margin, l: axes.some((key) => layout[key].ticktext) ? 34 : 6, r: 8 }, font: { ...layout.font, color: fontColor() } } };
   }
 
   function drawChart() {
     const { data, layout } = sized(structuredClone(layer().figure));
-    drawn = drawn.then(() => Plotly.react(parts.plot, data, layout, { ...plotConfig, displayModeBar: false })).then(() => { drawGutter(parts.gutter, parts.plot); follow(); });
-    return drawn;
+    return drawn.next(() => Plotly.react(parts.plot, data, layout, { ...plotConfig, displayModeBar: false }).then(() => { drawGutter(parts.gutter, parts.plot); follow(); }));
   }
 
   function drawMap() {
     const { data, layout } = structuredClone(layer().map);
-    parts.quality.textContent = layer().quality;
+    parts.quality.textContent = `${layer().quality}. A dot is a token's last thought, the yellower the more thoughts it had; the orange path is that of the selected token.`;
     parts.map.setAttribute("aria-label", `Map of thoughts. ${layer().quality}`);
     const height = Math.round(Math.min(400, Math.max(260, 0.75 * parts.map.clientWidth)));
-    mapped = mapped.then(() => Plotly.react(parts.map, data, { ...layout, height, width: parts.map.clientWidth, title: {}, font: { ...layout.font, color: fontColor() } }, plotConfig)).then(() => {
+    const whole = mapped.next(async () => {
+      await Plotly.react(parts.map, data, { ...layout, height, width: parts.map.clientWidth, title: {}, font: { ...layout.font, color: fontColor() } }, plotConfig);
       parts.map.removeAllListeners?.("plotly_click");
       parts.map.on("plotly_click", (event) => { if (event.points[0].curveNumber === 0) move(event.points[0].pointNumber); });
     });
     redraw();
-    return mapped;
+    return whole;
   }
 
   // The column and the cell of the picture that are selected: two elements over it, moved at once.
@@ -194,14 +195,11 @@ export function mount(root, Plotly, tell = null) {
     if (x < scrollLeft + 30 || x > scrollLeft + clientWidth - 30) parts.scroller.scrollLeft = x - clientWidth / 2;
   }
 
-  function redraw() {                                            // the path on the map, at most once an animation frame
-    if (pending || empty() || !layer().places[0].length) return;
-    pending = true;
-    requestAnimationFrame(() => mapped.then(() => {
-      pending = false;
+  function redraw() {                                            // the path on the map
+    if (!empty() && layer().places[0].length) mapped.soon(() => {
       const path = layer().places[at], line = (points) => ({ x: points.map((p) => p[0]), y: points.map((p) => p[1]) }), last = parts.map.data.length - 1;
       return Plotly.animate(parts.map, { data: [line(path), { ...line(path), text: path.map((_, k) => `${k + 1}`) }, line([path[thought]])], traces: [last - 2, last - 1, last] }, instant);
-    }).catch(() => {}));                                         // a newer move took this one's place
+    });
   }
 
   const waiting = () => (frame.live ? "asking the model …" : frame.hint);
@@ -352,7 +350,7 @@ export function mount(root, Plotly, tell = null) {
       if (where === about()) drawWhatIf(parts.whatIf, answer, layer().steps[at], "");
     },
     busy(text) { parts.busy.textContent = text; root.setAttribute("aria-busy", Boolean(text)); },
-    error(text) { parts.error.textContent = text; parts.error.hidden = !text; },
+    error: tellError,
     destroy() { clearTimeout(asking); unwatch(); for (const plot of [parts.plot, parts.map]) Plotly.purge(plot); },
   };
 }

@@ -6,7 +6,9 @@
 __all__ = ['NORMS', 'enough', 'Moment', 'visible', 'wide', 'array', 'seen', 'Standpoint', 'token_list', 'Going', 'Generation',
            'ask', 'final_norm', 'lens', 'lens_words', 'layer_names', 'lens_heatmap', 'path_states', 'Company',
            'thought_about', 'company', 'thought_map', 'draw_company', 'draw_path', 'thought_path', 'one_hot',
-           'examined', 'Probed', 'check_truth', 'hits', 'probe_sentence', 'orders', 'probe', 'probe_heatmap']
+           'examined', 'Probed', 'check_truth', 'hits', 'share_interval', 'orders', 'probe_cells', 'untrained_like',
+           'learnt_beside', 'is_learnt', 'told_probe', 'probe_sentence', 'probe', 'probe_text', 'probe_hover',
+           'draw_probes', 'probe_heatmap']
 
 # %% ../../nbs/api/67_explore.thoughts.ipynb #8ab12db8
 import copy
@@ -20,6 +22,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from jaxtyping import Float, Int
 from plotly.colors import sample_colorscale
+from plotly.subplots import make_subplots
+from scipy.stats import binomtest
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
@@ -333,14 +337,16 @@ def examined(
     "Cross-validated ridge regression"
     told = np.zeros_like(columns)
     for learnt, asked in KFold(folds, shuffle=True, random_state=seed).split(rows):
-        told[asked] = make_pipeline(StandardScaler(), Ridge(ridge*len(learnt))).fit(rows[learnt], columns[learnt]).predict(rows[asked]).reshape(len(asked), -1)
+        weights = make_pipeline(StandardScaler(), Ridge(ridge*len(learnt))).fit(rows[learnt], np.eye(len(learnt), dtype=columns.dtype)).predict(rows[asked])    # (asked, learnt)
+        told[asked] = weights@columns[learnt]
     return told
 
 # %% ../../nbs/api/67_explore.thoughts.ipynb #2fe364d5
 class Probed(NamedTuple):
     "What can be read off which thought"
-    table:pd.DataFrame   # a row for each thought and quantity: accuracy, that by chance, how far above, and p
-    sentence:str         # the same in words
+    table:pd.DataFrame                # a row for each thought and quantity: how many rows, accuracy and its 95 % interval, accuracy by chance, how far above, and p; with an untrained model also how far above that one comes, and what is learnt
+    sentence:str                      # the same in words
+    untrained:pd.DataFrame|None=None  # the first columns of the table, for the untrained model
 
 def check_truth(
     states:Float[np.ndarray, 'b k1 d'], # thoughts
@@ -352,7 +358,9 @@ def check_truth(
     if len(states) < 2*folds: raise ValueError(f'there are {len(states)} questions; with `folds={folds}` at least {2*folds} are needed')
     for name, values in truth.items():
         if len(values) != len(states): raise ValueError(f'`truth[{name!r}]` has {len(values)} values for {len(states)} questions')
-        if len({*np.asarray(values).tolist()}) < 2: raise ValueError(f'`truth[{name!r}]` is {np.asarray(values).tolist()[0]!r} for every question; there is nothing to tell apart')
+        often = np.unique(np.asarray(values), return_counts=True)[1]
+        if len(often) < 2: raise ValueError(f'`truth[{name!r}]` is {np.asarray(values).tolist()[0]!r} for every question; there is nothing to tell apart')
+        if (often > 1).sum() < 2: raise ValueError(f'`truth[{name!r}]` has {len(often)} values, of which {(often > 1).sum()} come more than once; two are needed, since a value is learnt on one question and found in another')
 
 # %% ../../nbs/api/67_explore.thoughts.ipynb #b0f21258
 def hits(
@@ -364,26 +372,20 @@ def hits(
     seed:int,                           # of the parts
 )->Float[np.ndarray, 'quantities orders']:            # share of rows read right, of each quantity in each order
     "How often a probe is right"
-    columns = [truth[order] for truth in truths for order in orders]
-    told = np.split(examined(rows, np.concatenate(columns, 1), folds, ridge, seed), np.cumsum([c.shape[1] for c in columns])[:-1], 1)
-    return np.reshape([(a.argmax(1) == b.argmax(1)).mean() for a, b in zip(told, columns)], (len(truths), len(orders)))
+    columns = [truth[orders].swapaxes(0, 1) for truth in truths]       # (rows, orders, c)
+    flat = [c.reshape(len(rows), -1) for c in columns]
+    told = np.split(examined(rows, np.concatenate(flat, 1), folds, ridge, seed), np.cumsum([c.shape[1] for c in flat])[:-1], 1)
+    return np.stack([(a.reshape(b.shape).argmax(-1) == b.argmax(-1)).mean(0) for a, b in zip(told, columns)])
 
-# %% ../../nbs/api/67_explore.thoughts.ipynb #7f1e8683
-enough = .05   # p at which a probe counts as above chance
+# %% ../../nbs/api/67_explore.thoughts.ipynb #d97e5f95
+def share_interval(
+    share:float, # of rows that are right, 0 to 1
+    rows:int,    # of how many
+)->tuple[float, float]:
+    "The shares that would likely be found on other rows: 95 %, by Wilson"
+    return tuple(binomtest(round(share*rows), rows).proportion_ci(method='wilson'))
 
-def probe_sentence(
-    table:pd.DataFrame, # as in `Probed`
-)->str:
-    "In words, what can be read off where"
-    def told(name):
-        best = table[(table.quantity == name) & (table.p <= enough)].sort_values('above', ascending=False, kind='stable').head(1)
-        return [f'{name} in {row.thought} ({row.accuracy:.0%} right, {row.chance:.0%} by chance)' for row in best.itertuples()]
-    names = table.quantity.unique().tolist()
-    found, missing = [said for name in names for said in told(name)], [name for name in names if not told(name)]
-    if not found: return f'Nothing is above chance: whatever a probe reads off these thoughts ({", ".join(names)}), it reads off shuffled truth as well.'
-    return f'Above chance, and most clearly: {"; ".join(found)}.' + (f' Nowhere above chance: {", ".join(missing)}.' if missing else '')
-
-# %% ../../nbs/api/67_explore.thoughts.ipynb #9dc09386
+# %% ../../nbs/api/67_explore.thoughts.ipynb #260c25d2
 def orders(
     n:int,        # rows
     shuffles:int, # of them
@@ -393,6 +395,87 @@ def orders(
     rng = np.random.default_rng(seed)
     return np.stack([np.arange(n), *(rng.permutation(n) for _ in range(shuffles))])
 
+def probe_cells(
+    states:Float[np.ndarray, 'b k1 d'], # of one model
+    truth:Mapping[str, Sequence],       # name of a quantity -> its value for each question
+    folds:int,                          # parts, of which each is examined once
+    shuffles:int,                       # of the truth
+    ridge:float,                        # λ, in rows
+    seed:int,                           # of parts and shuffles
+)->pd.DataFrame:
+    "Each thought and quantity in a row"
+    truths, rows, right = [one_hot(values)[1] for values in truth.values()], [], []
+    for i in range(states.shape[1]):
+        there = np.isfinite(states[:, i]).all(-1)
+        if (n := there.sum()) < 2*folds: continue                                     # too few questions had this thought
+        rows += [('answer' if i == states.shape[1]-1 else f'thought {i+1}', name, n) for name in truth]
+        right.append(hits(states[there, i], [columns[there] for columns in truths], orders(n, shuffles, seed), folds, ridge, seed))
+    if not rows: raise ValueError(f'no thought was had about {2*folds} questions or more; there is nothing to probe')
+    right = np.concatenate(right)
+    chance = right[:, 1:].mean(1)
+    above = right - chance[:, None]
+    best, table = above[:, 1:].max(0), pd.DataFrame(rows, columns=['thought', 'quantity', 'rows']).assign(accuracy=right[:, 0])
+    low, high = zip(*(share_interval(*cell) for cell in zip(table.accuracy, table.rows)))
+    return table.assign(low=low, high=high, chance=chance, above=above[:, 0], p=[(1+(best >= up-1e-9).sum())/(1+shuffles) for up in above[:, 0]])
+
+# %% ../../nbs/api/67_explore.thoughts.ipynb #d6b966f3
+def untrained_like(
+    model,       # of any kind that a configuration makes
+    seed:int=0,  # of the weights
+):               # in evaluation mode, in the same place and precision, with the same tokenizer
+    "A model of the same shape with random weights"
+    import torch
+    config, before = copy.deepcopy(model.config), torch.get_rng_state()
+    for name, value in dict(encoder_source=None, decoder_source=None, lora_rank=0, bits=None).items():
+        if hasattr(config, name): setattr(config, name, value)
+    try:
+        torch.default_generator.manual_seed(seed)
+        untrained = type(model)(config)
+    finally: torch.set_rng_state(before)
+    untrained.tokenizer = getattr(model, 'tokenizer', None)
+    return untrained.to(device=model.device, dtype=model.dtype).eval()
+
+# %% ../../nbs/api/67_explore.thoughts.ipynb #868b2a66
+def learnt_beside(
+    table:pd.DataFrame,     # from `probe_cells`
+    untrained:pd.DataFrame, # from the same, of the untrained model
+)->pd.DataFrame:            # with `untrained`, how far that one is above chance, and `learnt`, `learnt_low` and `learnt_high`; NaN where it had no such thought
+    "Beside each probe, the same of a model that has learnt nothing"
+    two = table[['thought', 'quantity']].merge(untrained, on=['thought', 'quantity'], how='left')
+    learnt = table.above - two.above
+    less, more = np.hypot(table.accuracy-table.low, two.high-two.accuracy), np.hypot(table.high-table.accuracy, two.accuracy-two.low)
+    return table.assign(untrained=two.above, learnt=learnt, learnt_low=learnt-less, learnt_high=learnt+more)
+
+# %% ../../nbs/api/67_explore.thoughts.ipynb #7f1e8683
+enough = .05   # p at which a probe counts as above chance
+
+def is_learnt(
+    table:pd.DataFrame, # as in `Probed`
+)->pd.Series:           # of booleans
+    "Which probes are above chance, and above those of an untrained model if there is one"
+    sure = table.p <= enough
+    return sure & ~(table.learnt_low <= 0) if 'learnt_low' in table else sure
+
+def told_probe(
+    row, # of the table
+)->str:
+    "One probe in words"
+    before = getattr(row, 'untrained', np.nan)
+    return f'{row.quantity} in {row.thought} ({row.accuracy:.0%} right [{row.low:.0%}, {row.high:.0%}], {row.chance:.0%} by chance' + ('' if np.isnan(before) else f'; untrained {100*before:+.0f} points') + ')'
+
+def probe_sentence(
+    table:pd.DataFrame, # as in `Probed`
+)->str:
+    "In words, what can be read off where"
+    names, there = table.quantity.unique().tolist(), set(table[table.p <= enough].quantity)
+    if not there: return f'Nothing is above chance: whatever a probe reads off these thoughts ({", ".join(names)}), it reads off shuffled truth as well.'
+    best = table[is_learnt(table)].sort_values('above', ascending=False, kind='stable').drop_duplicates('quantity')
+    found = {row.quantity: told_probe(row) for row in best.itertuples()}
+    parts = {'Above chance, and most clearly: ': '; '.join(found[name] for name in names if name in found), 'Not clearly more than in an untrained model: ': ', '.join(name for name in names if name in there and name not in found),
+             'Nowhere above chance: ': ', '.join(name for name in names if name not in there)}
+    return ' '.join(f'{what}{which}.' for what, which in parts.items() if which)
+
+# %% ../../nbs/api/67_explore.thoughts.ipynb #9dc09386
 def probe(
     states:Float[np.ndarray, 'b k1 d'],  # of thoughts and of the answer's beginning, as in `Company.states`
     truth:Mapping[str, Sequence],        # name of a quantity -> its value for each question
@@ -400,34 +483,63 @@ def probe(
     shuffles:int=199,                    # of the truth, for chance
     ridge:float=.1,                      # λ, in rows
     seed:int=0,                          # of parts and shuffles
+    untrained:Float[np.ndarray, 'b k2 d2']|None=None, # the same about the same questions, of a model that has learnt nothing, such as `untrained_like` makes
 )->Probed:
-    "Which thought holds what: linear probes, beside the same with shuffled truth"
+    "Which thought holds what: linear probes, beside the same with shuffled truth, and beside those of an untrained model"
     check_truth(states, truth, folds)
-    truths, cells, right = [one_hot(values)[1] for values in truth.values()], [], []
-    for i in range(states.shape[1]):
-        there = np.isfinite(states[:, i]).all(-1)
-        if there.sum() < 2*folds: continue                                     # too few questions had this thought
-        cells += [('answer' if i == states.shape[1]-1 else f'thought {i+1}', name) for name in truth]
-        right.append(hits(states[there, i], [columns[there] for columns in truths], orders(there.sum(), shuffles, seed), folds, ridge, seed))
-    right = np.concatenate(right)
-    chance = right[:, 1:].mean(1)
-    above = right - chance[:, None]
-    best, named = above[:, 1:].max(0), dict(zip(('thought', 'quantity'), zip(*cells)))
-    table = pd.DataFrame(named | dict(accuracy=right[:, 0], chance=chance, above=above[:, 0], p=[(1+(best >= up-1e-9).sum())/(1+shuffles) for up in above[:, 0]]))
-    return Probed(table, probe_sentence(table))
+    table, control = probe_cells(states, truth, folds, shuffles, ridge, seed), None
+    if untrained is not None:
+        if len(untrained) != len(states): raise ValueError(f'`untrained` holds thoughts about {len(untrained)} questions, and `states` about {len(states)}; ask both models the same')
+        control = probe_cells(untrained, truth, folds, shuffles, ridge, seed)
+        table, control = learnt_beside(table, control), control[control.thought.isin(table.thought)]
+    return Probed(table, probe_sentence(table), control)
 
 # %% ../../nbs/api/67_explore.thoughts.ipynb #faaff715
+def probe_text(
+    row,        # of a table
+    many:bool,  # many cells have little room
+)->str:
+    "What stands in one cell: points above chance, and between which they lie"
+    if row.p > enough: return '·' if many else 'chance'
+    points = f'{100*row.above:+.0f}'
+    return (f'({points})' if getattr(row, 'learnt_low', 1.) <= 0 else points) + f'<br><span style="font-size:10px">{100*(row.low-row.chance):.0f} to {100*(row.high-row.chance):.0f}</span>'
+
+def probe_hover(
+    row, # of a table
+)->str:
+    "All that is known of one cell"
+    before, lines = getattr(row, 'untrained', np.nan), [f'{html.escape(row.quantity)} in {row.thought}, {row.rows} rows', f'right {row.accuracy:.1%}, 95 % interval {row.low:.1%} to {row.high:.1%}; by chance {row.chance:.1%}', f'above by {row.above:.1%}, p {row.p:.3f}']
+    if not np.isnan(before): lines.append(f'untrained above by {before:.1%}; learnt {row.learnt:.1%}, 95 % interval {row.learnt_low:.1%} to {row.learnt_high:.1%}')
+    return '<br>'.join(lines)
+
+# %% ../../nbs/api/67_explore.thoughts.ipynb #b0d4862d
+def draw_probes(
+    table:pd.DataFrame, # of one model
+    columns:list[str],  # thoughts, from the left
+    names:list[str],    # quantities, from below
+)->list[go.Heatmap]:    # what is above chance, then what is not
+    "One model's probes as coloured cells"
+    many, place = len(columns) > 6, lambda values: table.assign(shown=values).pivot(index='quantity', columns='thought', values='shown').reindex(index=names, columns=columns).values
+    above, sure, rows = place(table.above), place(table.p <= enough).astype(float) == 1, list(table.itertuples())
+    text, hover = place([probe_text(row, many) for row in rows]), place([probe_hover(row) for row in rows])
+    look = dict(x=columns, y=[html.escape(name) for name in names], texttemplate='%{text}', xgap=2, ygap=2, customdata=hover, hovertemplate='%{customdata}<extra></extra>')
+    bar = dict(title=dict(text='above chance by', side='right'), thickness=10, outlinewidth=0, tickformat='.0%')
+    return [go.Heatmap(z=np.where(sure, above, np.nan), text=np.where(sure, text, ''), zmin=0, zmax=1, colorscale=amounts, textfont_size=12 if many else 13, colorbar=bar, **look),
+            go.Heatmap(z=np.where(sure | np.isnan(above), np.nan, 0.), text=np.where(sure | np.isnan(above), '', text), textfont=dict(color=ink, size=12), colorscale=[[0, ghost], [1, ghost]], showscale=False, **look)]
+
+# %% ../../nbs/api/67_explore.thoughts.ipynb #8f2c1298
 def probe_heatmap(
     found:Probed, # from `probe`
 )->go.Figure:
-    "Quantities by thoughts: how far above chance each probe comes"
-    table = found.table
-    columns, names = table.thought.unique().tolist(), table.quantity.unique().tolist()[::-1]
-    part = lambda name: table.pivot(index='quantity', columns='thought', values=name).loc[names, columns].values
-    above, right, chance, p = (part(name) for name in ('above', 'accuracy', 'chance', 'p'))
-    sure, many, look = p <= enough, len(columns) > 6, dict(x=columns, y=[html.escape(name) for name in names], texttemplate='%{text}', xgap=2, ygap=2)
-    said = dict(customdata=np.stack([right, chance, above, p], -1), hovertemplate='%{y} in %{x}<br>right %{customdata[0]:.1%}, by chance %{customdata[1]:.1%}<br>above by %{customdata[2]:.1%}, p %{customdata[3]:.3f}<extra></extra>')
-    heat = go.Heatmap(z=np.where(sure, above, np.nan), text=np.where(sure, np.char.mod('+%.0f', 100*above), ''), zmin=0, zmax=1, colorscale=amounts, textfont_size=11 if many else 14, colorbar=dict(title=dict(text='above chance by', side='right'), thickness=10, outlinewidth=0, tickformat='.0%'), **look, **said)
-    rest = go.Heatmap(z=np.where(sure, np.nan, 0.), text=np.where(sure, '', '·' if many else 'chance'), textfont=dict(color=ink, size=12), colorscale=[[0, ghost], [1, ghost]], showscale=False, **look, **said)
-    subtitle = 'nothing is above chance' if not sure.any() else f'points above shuffled truth; grey: chance, p > {enough:g}'
-    return style(go.Figure([heat, rest]), 'What can be read off which thought', subtitle, 160+40*len(names)).update_xaxes(showgrid=False, side='bottom').update_yaxes(showgrid=False)
+    "Quantities by thoughts: how far above chance each probe comes; below, the same for an untrained model"
+    columns, names, tables = found.table.thought.unique().tolist(), found.table.quantity.unique().tolist()[::-1], [found.table] + [found.untrained]*(found.untrained is not None)
+    high = 40*len(names)
+    fig = make_subplots(rows=len(tables), cols=1, vertical_spacing=52/(len(tables)*high+52) if len(tables) > 1 else 0, subplot_titles=['', 'The same shape, untrained'][:len(tables)])
+    for row, table in enumerate(tables, 1):
+        for heat in draw_probes(table, columns, names): fig.add_trace(heat.update(showscale=heat.showscale is not False and row == 1), row, 1)
+    sure = found.table.p <= enough
+    subtitle = f'points above shuffled truth, 95 % interval; grey: chance, p > {enough:g}' if sure.any() else 'nothing is above chance'
+    if (sure & ~is_learnt(found.table)).any(): subtitle += '; in brackets: not clearly above untrained'
+    style(fig, 'What can be read off which thought', subtitle, 118+len(tables)*high+52*(len(tables)-1))
+    fig.update_annotations(x=0, xanchor='left', font_size=13)
+    return fig.update_xaxes(showgrid=False, side='bottom').update_yaxes(showgrid=False)

@@ -6,6 +6,7 @@ const narrowest = 340, tallest = 520;   // pixels
 function build(root) {
   const parts = {
     busy: element("span", { className: "ll-busy", role: "status" }),
+    wait: element("progress", { className: "ll-wait", hidden: true }),
     error: element("div", { className: "ll-error", role: "alert", hidden: true }),
     plot: element("div", { className: "ll-plot", role: "figure" }),
     quality: element("p", { className: "ll-quality", hidden: true }),
@@ -17,11 +18,12 @@ function build(root) {
     table: element("div", { className: "ll-scroll", tabIndex: 0, role: "region" }),
   };
   parts.play.setAttribute("aria-label", "Play");
+  parts.wait.setAttribute("aria-label", "How much of the expected time has passed");
   parts.tokens.setAttribute("aria-orientation", "horizontal");
   parts.said.setAttribute("aria-live", "polite");
   parts.details = element("details", { className: "ll-details" }, element("summary", { textContent: "As a table" }), parts.table);
   root.classList.add("ll-page", "ll-walk");
-  root.replaceChildren(parts.error, element("div", { className: "ll-picture" }, parts.plot, parts.busy), parts.quality,
+  root.replaceChildren(parts.error, element("div", { className: "ll-picture" }, parts.plot, element("div", { className: "ll-doing" }, parts.busy, parts.wait)), parts.quality,
     element("div", { className: "ll-time" }, parts.play, parts.slider, parts.count), parts.tokens, parts.said, parts.details);
   return parts;
 }
@@ -59,7 +61,8 @@ function nearest(frame, point) {
 
 export function mount(root, Plotly, tell = () => {}) {
   const parts = build(root);
-  let frame = null, at = 0, now = null, stop = null, timer = null, pending = false, drawn = Promise.resolve();
+  let frame = null, at = 0, now = null, stop = null, timer = null, clock = null;
+  const tellError = (text) => { parts.error.textContent = text; parts.error.hidden = !text; }, drawn = drawing(tellError);
 
   const height = () => Math.round(Math.min(tallest, Math.max(narrowest, 0.72 * root.clientWidth)));
   const subtitle = () => frame.figure.layout.title?.subtitle?.text ?? "";
@@ -71,13 +74,8 @@ export function mount(root, Plotly, tell = () => {}) {
     return Plotly.relayout(parts.plot, look());
   }
 
-  function redraw() {                                    // at most once an animation frame
-    if (pending || !frame?.places.length) return;
-    pending = true;
-    requestAnimationFrame(() => drawn.then(() => {
-      pending = false;
-      return highlight(Plotly, parts.plot, frame, at);
-    }).catch(() => {}));                                 // a newer move took this one's place
+  function redraw() {
+    if (frame?.places.length) drawn.soon(() => highlight(Plotly, parts.plot, frame, at));
   }
 
   function stopAt(token) {                               // the one token that Tab leads to; arrows lead to the others
@@ -120,6 +118,22 @@ export function mount(root, Plotly, tell = () => {}) {
     parts.said.setAttribute("aria-live", on ? "off" : "polite");    // a screen reader need not hear ninety tokens
   }
 
+  // A bar that the clock fills: nobody is told how far a map is, only how long one takes as a rule. If it takes longer the bar no longer pretends to know.
+  function wait(seconds) {
+    clearInterval(clock);
+    parts.wait.hidden = !seconds;
+    if (!seconds) return;
+    const start = performance.now(), fill = () => {
+      const passed = (performance.now() - start) / 1000;
+      if (passed < seconds) return (parts.wait.value = passed);
+      parts.wait.removeAttribute("value");
+      clearInterval(clock);
+    };
+    parts.wait.max = seconds;
+    fill();
+    clock = setInterval(fill, 200);
+  }
+
   function show(next, position = next.position) {
     play(false);
     frame = next;
@@ -136,13 +150,14 @@ export function mount(root, Plotly, tell = () => {}) {
     if (empty) parts.said.textContent = frame.summary;
     else mark();
     if (inText) now?.focus();
-    drawn = drawn.then(() => Plotly.react(parts.plot, structuredClone(data), structuredClone(layout), plotConfig)).then(() => {
+    const whole = drawn.next(async () => {
+      await Plotly.react(parts.plot, structuredClone(data), structuredClone(layout), plotConfig);
       parts.plot.removeAllListeners?.("plotly_click");
       parts.plot.on("plotly_click", (event) => move(nearest(frame, event.points[0])));
       return dress();
     });
     redraw();
-    return drawn;
+    return whole;
   }
 
   parts.slider.addEventListener("input", () => { play(false); move(+parts.slider.value); });
@@ -163,7 +178,7 @@ export function mount(root, Plotly, tell = () => {}) {
   });
   parts.details.addEventListener("toggle", () => { if (frame && parts.details.open) fillTable(parts.table, frame.columns, frame.rows); });
 
-  const restyle = () => frame && drawn.then(() => root.isConnected && Plotly.relayout(parts.plot, { autosize: true }).then(dress));
+  const restyle = () => frame && drawn.next(() => root.isConnected && Plotly.relayout(parts.plot, { autosize: true }).then(dress));
   const unwatch = watchLook(parts.plot, restyle);
 
   return {
@@ -174,12 +189,14 @@ export function mount(root, Plotly, tell = () => {}) {
     chosen: () => (frame ? { position: at === (frame.usual ?? 0) ? null : at } : {}),   // `usual`: where the explorer is by itself
     caption: () => parts.said.textContent,
     busy(text) { parts.busy.textContent = text; root.setAttribute("aria-busy", Boolean(text)); },
-    error(text) { parts.error.textContent = text; parts.error.hidden = !text; },
-    destroy() { play(false); unwatch(); Plotly.purge(parts.plot); },
+    wait,
+    error: tellError,
+    destroy() { play(false); wait(0); unwatch(); Plotly.purge(parts.plot); },
   };
 }
 
 export default asWidget(mount, (page, state) => ({
   frame: () => page.show(JSON.parse(state.get("frame")), state.get("position")),
   position: () => page.move(state.get("position")),
+  wait: () => page.wait(state.get("wait")),
 }));

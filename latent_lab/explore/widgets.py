@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['trail', 'held', 'page', 'most_kept', 'most_views', 'TrajectoryView', 'fitting_view', 'first_view', 'Atlas',
-           'token_colors', 'expected_texts', 'said_of', 'token_table', 'add_now', 'describe_view', 'frame',
-           'plain_figure', 'frame_json', 'NewestRequest', 'LatestWins', 'page_asset', 'page_assets', 'PlotlyLibrary',
-           'plotly_library', 'PageState', 'PageElement', 'packed_plotly', 'pages_html', 'page_html', 'write_beside',
-           'write_page', 'still_svg', 'still_html', 'Exploration', 'Spelled', 'Seen', 'Keeping', 'Portable',
-           'example_names', 'make_controls', 'fill_controls', 'Views', 'Settled', 'Returning', 'heard_meanwhile',
-           'Explorer', 'Wiring', 'TrajectoryExplorer']
+           'token_colors', 'with_expected', 'expected_texts', 'said_of', 'token_table', 'add_now', 'describe_view',
+           'frame', 'plain_figure', 'frame_json', 'NewestRequest', 'LatestWins', 'page_asset', 'page_assets',
+           'PlotlyLibrary', 'plotly_library', 'PageState', 'PageElement', 'packed_plotly', 'pages_html', 'page_html',
+           'write_beside', 'write_page', 'still_svg', 'still_html', 'Exploration', 'Spelled', 'Seen', 'Keeping',
+           'Portable', 'example_names', 'make_controls', 'fill_controls', 'Views', 'Settled', 'Returning',
+           'heard_meanwhile', 'Explorer', 'Wiring', 'TrajectoryExplorer']
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #f633ade4
 import base64
@@ -41,8 +41,8 @@ from plotly.colors import sample_colorscale
 from plotly.offline import get_plotlyjs
 
 from .figures import (Walk, amounts, anchors, color_groups, color_names, color_values, draw_trajectory, empty_figure,
-    event_positions, format_value, palette, place, scatter, sites, token_texts, walk)
-from .project import Projector, describe_quality, kinds
+    event_positions, format_value, palette, place, scatter, sites, token_texts, visibly, walk)
+from .project import Projector, describe_quality, describe_wait, expected_seconds, kinds
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #ed616985
 @dataclass(frozen=True, kw_only=True)
@@ -91,19 +91,29 @@ class Atlas:
         trace:xr.Dataset,           # a recorded thought
     ): self.trace, self.maps, self.placed = trace, {}, {}
 
+    def key(self, view:TrajectoryView)->tuple: return (view.site, view.layer, view.kind, view.dimensions) + (() if Projector(view.kind).is_linear else (view.example,))   # of a view's map
+
     def __call__(self,
         view:TrajectoryView,        # what to show
     )->tuple[Walk, Projector|None]: # the walk with its places, and its map; no map if nothing was recorded
         "The walk of a view, on its map"
-        path = walk(self.trace, view.example, view.site, view.layer)
+        path, key = walk(self.trace, view.example, view.site, view.layer), self.key(view)
         if not len(path.tokens): return replace(path, places=np.zeros((0, view.dimensions))), None
-        projector = Projector(view.kind, view.dimensions)
-        key = (view.site, view.layer, view.kind, view.dimensions) + (() if projector.is_linear else (view.example,))
-        projector = self.maps.get(key, projector)
+        projector = self.maps.get(key) or Projector(view.kind, view.dimensions)
         if (place_key := (*key, view.example)) not in self.placed:
             self.placed[place_key], = place([path], projector, anchors(self.trace, projector, [path], view.site, view.layer))
             self.maps[key] = projector
         return self.placed[place_key], projector
+
+    def wait(self,
+        view:TrajectoryView, # what will be shown
+    )->tuple[str, float]:    # in words, and in seconds; '' and 0 for what is there at once
+        "How long the map of a view will take"
+        path, projector = walk(self.trace, view.example, view.site, view.layer), Projector(view.kind, view.dimensions)
+        if projector.is_linear or self.key(view) in self.maps or not len(path.tokens): return '', 0.
+        rows = len(path.tokens)+len(anchors(self.trace, projector, [path], view.site, view.layer).rows)
+        about = view.kind, rows, 'umap' in sys.modules
+        return describe_wait(*about), expected_seconds(*about)
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #be574745
 def token_colors(
@@ -120,11 +130,22 @@ def token_colors(
     return sample_colorscale(amounts, share.clip(0, 1).tolist())
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #cc9478d9
+def with_expected(
+    trace:xr.Dataset, # a recorded thought
+    tokenizer,        # of its model
+)->xr.Dataset:        # with a coordinate `predicted_text`, if it knows what was predicted
+    "Write down in words what the model thought would come"
+    if 'predicted' not in trace: return trace
+    ids = trace.predicted.values
+    words = {i: tokenizer.decode([i]) if i >= 0 else '' for i in np.unique(ids).tolist()}
+    return trace.assign_coords(predicted_text=(trace.predicted.dims, np.vectorize(words.get, otypes=[np.dtypes.StringDType()])(ids)))
+
 def expected_texts(
     trace:xr.Dataset, # a recorded thought
     path:Walk,        # one of its examples
 )->list[str]:         # for each token the one that was expected in its place; '' where that is not known
-    "What the model thought would come"
+    "What the model thought would come; in words if these were written down, or occur in the trace"
+    if 'predicted_text' in trace.coords: return [visibly(t) for t in trace.predicted_text.isel(example=path.example).values[path.tokens]]
     if not {'predicted', 'token_id', 'token_text'} <= set(trace.variables): return ['']*len(path.tokens)
     texts = (t for e in range(trace.sizes['example']) for t in token_texts(trace, e))
     text_of = {i: t for i, t in zip(trace.token_id.values.ravel().tolist(), texts) if t}
@@ -310,6 +331,7 @@ class PageState(ipywidgets.Widget):
     frame = traitlets.Unicode().tag(sync=True)      # from `frame_json`
     position = traitlets.Int().tag(sync=True)       # which token is now; the page changes it too
     busy = traitlets.Unicode().tag(sync=True)       # what is being worked on, if anything
+    wait = traitlets.Float().tag(sync=True)         # seconds that it is likely to take; 0 if nobody knows
     error = traitlets.Unicode().tag(sync=True)      # what went wrong, if anything
     code = traitlets.Unicode().tag(sync=True)       # from `Portable.spelled`, as JSON
     kept = traitlets.Unicode('[]').tag(sync=True)   # from `Portable.kept_rows`, as JSON
@@ -439,7 +461,10 @@ class Exploration:
 
     def first(self, **choices)->TrajectoryView: return first_view(self.trace, **choices)
 
-    def think(self, texts)->xr.Dataset: return self.model.think(texts if isinstance(texts, str) else list(texts), progress=False)
+    def think(self, texts)->xr.Dataset:
+        "Let the model think; what it expects is written down in words"
+        trace, tokenizer = self.model.think(texts if isinstance(texts, str) else list(texts), progress=False), getattr(self.model, 'tokenizer', None)
+        return trace if tokenizer is None else with_expected(trace, tokenizer)
 
     def set_trace(self, trace): self.trace, self.atlas = trace, Atlas(trace)
 
@@ -505,7 +530,19 @@ class Keeping(Spelled):
     def keep(self)->pd.DataFrame:
         "Put the present view by"
         if all(kept.view != self.view for kept in self.kept_views): self.kept_views = (*self.kept_views, self.seen())[-most_kept:]
+        self.tell()
         return self.kept()
+
+    def forget(self,
+        which:int, # a row of `kept`
+    )->pd.DataFrame:
+        "Take a view away that was put by"
+        if not 0 <= which < len(self.kept_views): raise ValueError(f'`which={which!r}`: {len(self.kept_views)} views were kept, counted from 0')
+        self.kept_views = tuple(kept for i, kept in enumerate(self.kept_views) if i != which)
+        self.tell()
+        return self.kept()
+
+    def tell(self): "Let a page know, if there is one"
 
     def kept(self)->pd.DataFrame:
         "The views that were put by"
@@ -701,17 +738,12 @@ class Explorer(Returning):
         self.tell()
         return history.now.view
 
-    def keep(self)->pd.DataFrame:
-        kept = super().keep()
-        self.tell()
-        return kept
-
     def pressed(self, change):
         "A button of the page; an error goes to the page"
         try:
             _, verb, *which = json.loads(change.new)
             if verb == 'return': self.return_to(self.kept_views[which[0]].view)
-            elif verb in ('undo', 'redo', 'keep'): getattr(self, verb)()
+            elif verb in ('undo', 'redo', 'keep', 'forget'): getattr(self, verb)(*which)
             if self.failed == self.pressed: self.error, self.page.error = None, ''
         except Exception as error: self.failed, self.error, self.page.error = self.pressed, error, f'{type(error).__name__}: {error}'
 
@@ -728,8 +760,7 @@ class Wiring(Explorer):
     def ask(self, change=None):
         "A control was moved"
         if self.filler == threading.get_ident(): return
-        warming = self.controls['kind'].value == 'umap' and 'umap' not in sys.modules
-        self.page.busy = 'UMAP compiles itself before its first map: 20 to 60 s' if warming else 'working …'
+        self.page.busy = 'working …'
         self.latest.submit({n: c.value for n, c in self.controls.items()})
 
     def serve(self, chosen:dict):
@@ -737,11 +768,16 @@ class Wiring(Explorer):
         try:
             texts = chosen.pop('texts', None)
             if texts is not None and texts != (self.texts if isinstance(self.texts, str) else '\n'.join(self.texts)): self.hear(texts)
-            self.current = fitting_view(replace(self.current, position=self.page.position, texts=self.texts, **chosen), self.trace)
+            self.current = fitting_view(replace(self.current, texts=self.texts, **chosen), self.trace)
+            words, self.page.wait = self.atlas.wait(self.current)
+            if words: self.page.busy = words
+            self.atlas(self.current)                                    # meanwhile the reader may go on
+            self.current = fitting_view(replace(self.current, position=self.page.position), self.trace)
             self.show()
             self.error, self.page.error = None, ''
         except Exception as error: self.error, self.page.error = error, f'{type(error).__name__}: {error}'
         finally:
+            self.page.wait = 0.
             if not self.latest.stale: self.page.busy = ''
 
     def hear(self, texts:str):

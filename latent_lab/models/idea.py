@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import pad, rms_norm
+from tqdm.auto import tqdm
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, GenerationMixin, ModernBertConfig, PretrainedConfig, PreTrainedModel
 from transformers.loss.loss_utils import ForCausalLMLoss
 
@@ -535,6 +536,7 @@ class BestSayings(HeardAgain):
         aside:float=.5,              # how far the points of most drawn sayings are moved, in sizes
         temperature:float=.7,        # of the drawn sayings
         closeness:float=5.,          # nats a token that being misheard by one is worth
+        seed:int|None=0,             # of the drawn sayings, so that the same is said again; None: other ones each time
         streamer=None,               # hears the likeliest saying, of one idea, while it is said; none of those that are drawn
         **saying,                    # what `decode` takes
     )->list[str]:                    # the best saying of each
@@ -545,13 +547,19 @@ class BestSayings(HeardAgain):
         unsure = (self.misheard(said, ideas) >= faithful).nonzero().flatten().tolist() if drawn else []
         if not unsure: return said
         meant = ideas[unsure]
-        moved = aside*(torch.arange(drawn, device=self.device) % 4 < 3).view(-1, 1, 1, 1)
-        points = self.sized(meant + moved*torch.randn(drawn, *meant.shape, device=self.device, dtype=meant.dtype)).flatten(0, 1)
-        texts = [said[i] for i in unsure] + self.decode(points, **saying | dict(do_sample=True, temperature=temperature, top_k=0))
+        with torch.random.fork_rng(range(torch.cuda.device_count()) if self.device.type == 'cuda' else [], enabled=seed is not None):
+            if seed is not None: torch.manual_seed(seed)
+            texts = [said[i] for i in unsure] + self.sayings_near(meant, drawn, aside, temperature, saying)
         costs = [self.blank_nats(texts[i:i+64]) + closeness*self.misheard(texts[i:i+64], some) for i, some in zip(range(0, len(texts), 64), meant.repeat(candidates, 1, 1).split(64))]
         best = torch.cat(costs).view(candidates, len(unsure)).argmin(0).tolist()
         for i, (place, turn) in enumerate(zip(unsure, best)): said[place] = texts[turn*len(unsure) + i]
         return said
+
+    def sayings_near(self, meant, drawn, aside, temperature, saying)->list[str]:
+        "Sayings of points around each idea, drawn by lot"
+        moved = aside*(torch.arange(drawn, device=self.device) % 4 < 3).view(-1, 1, 1, 1)
+        points = self.sized(meant + moved*torch.randn(drawn, *meant.shape, device=self.device, dtype=meant.dtype)).flatten(0, 1)
+        return self.decode(points, **saying | dict(do_sample=True, temperature=temperature, top_k=0))
 
 # %% ../../nbs/api/43_models.idea.ipynb #49ae135b
 class IdeaVerbs(BestSayings):
@@ -670,11 +678,13 @@ def idea_trace(
     source:dict,          # the same as `input_ids` and `attention_mask`
     rows:list[list[int]], # target tokens of each
     batch_size:int=8,     # texts at a time
+    progress:bool=False,  # show a bar, if it takes long
 ):                        # an `xarray.Dataset`
     "What was thought of texts, and how well what is said was foreseen"
     import xarray
     labels, _ = padded(rows, -100, model.device)
-    batches = [word_scores(model, {k: v[i:i+batch_size] for k, v in source.items()}, labels[i:i+batch_size]) for i in range(0, len(rows), batch_size)]
+    starts = tqdm(range(0, len(rows), batch_size), desc='recording', delay=2, disable=not progress)
+    batches = [word_scores(model, {k: v[i:i+batch_size] for k, v in source.items()}, labels[i:i+batch_size]) for i in starts]
     both, start = ('example', 'token'), -1 if model.bos_token_id is None else model.bos_token_id
     ids = pad(labels.masked_fill(labels < 0, -1), (1, 0), value=start).cpu().numpy().astype(np.int32)
     length = np.array([1+len(row) for row in rows], np.int32)
@@ -693,6 +703,7 @@ class IdeaForConditionalGeneration(IdeaModel):
         targets:str|list[str]|None=None,  # what should be said; by default, what the model says
         truncate:bool=False,              # cut texts that are too long, instead of an error
         batch_size:int=8,                 # texts at a time
+        progress:bool=True,               # show a bar, if it takes long
         **generation,                     # what `generate` takes
     ):                                    # a trace, an `xarray.Dataset`
         "Record what is thought of texts, and how well each word of what is said was foreseen"
@@ -701,7 +712,7 @@ class IdeaForConditionalGeneration(IdeaModel):
         try:
             rows = self.target_ids(targets, truncate) if targets is not None else self.said(source, batch_size, generation)
             if len(rows) != len(texts): raise ValueError(f'there are {len(texts)} texts, but {len(rows)} targets')
-            return idea_trace(self, texts, source, rows, batch_size)
+            return idea_trace(self, texts, source, rows, batch_size, progress)
         finally: self.train(training)
 
     def said(self, source, batch_size, generation):

@@ -55,7 +55,7 @@ def lessons_between(
     model.eval()
     with torch.no_grad(), own_randomness(seed):
         points = ideas_between(model, model.encode(list(texts), truncate=True, batch_size=batch_size), num_rows, seed)
-        said = [text for some in points.split(batch_size) for text in model.decode(some, candidates=candidates, batch_size=batch_size, **choosing)]
+        said = [text for some in points.split(batch_size) for text in model.decode(some, candidates=candidates, batch_size=batch_size, **dict(seed=None) | choosing)]
     kept = [i for i, text in enumerate(said) if text.strip()]
     if not kept: return []
     labels, points = model.target_ids([said[i] for i in kept], truncate=True), points.cpu().numpy()
@@ -110,5 +110,5 @@ def said_on_the_way(
         first, second = (model.encode(list(texts), truncate=True) for texts in zip(*pairs))
         alpha = torch.linspace(0, 1, points).view(1, -1, 1, 1).to(first)
         ideas = on_the_way(model, first[:, None], second[:, None], alpha).flatten(0, 1)
-        said = [text for some in ideas.split(batch_size) for text in model.decode(some, candidates=candidates, batch_size=batch_size)]
+        said = [text for some in ideas.split(batch_size) for text in model.decode(some, candidates=candidates, batch_size=batch_size, seed=None)]
     return [said[i:i+points] for i in range(0, len(said), points)]
