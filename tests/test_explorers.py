@@ -120,7 +120,7 @@ def test_a_script_can_keep_views_too():
     assert '"place": {"position": 3}' in portable.to_html()
 
 
-@pytest.mark.parametrize('style, root', [('trajectory', '.ll-walk'), ('interpolation', '.ll-way'), ('pondering', '.ll-ponder'), ('debugger', '.ll-debugger')])
+@pytest.mark.parametrize('style, root', [('trajectory', '.ll-walk'), ('interpolation', '.ll-way'), ('pondering', '.ll-ponder'), ('debugger', '.ll-debugger'), ('board', '.ll-board')])
 def test_no_style_leaks_into_another_explorer(style, root):
     "Explorers stand on one page, so each rule names whose it is"
     rules = re.sub(r'/\*.*?\*/', '', page_asset(style, 'css'), flags=re.S)
