@@ -414,7 +414,8 @@ class BelowIt(BoardPage):
         "A lab of a variant's first run, and its recipe"
         first, *others = self.runs['run']['folder'][(variants(self.runs) == variant).to_numpy()]
         lab = Lab(first, self.texts)
-        lab.choice.options = [*dict.fromkeys([first, *others, *lab.choice.options])]       # the first stays chosen
+        own = [first, *others]
+        lab.choice.options = [*zip(own, own), *(known for known in lab.choice.options if known[1] not in own)]       # the first stays chosen
         return lab, read_run(Path(first))[0]
 
     def put(self, lab:Lab|None):
