@@ -22,7 +22,6 @@ from .explore.debugger import ThoughtExplorer
 from .explore.interpolation import InterpolationExplorer
 from .explore.pondering import PonderExplorer
 from .explore.widgets import LatestWins, TrajectoryExplorer, pages_html, plain_error, still_html, write_page
-from .recipes import Recipe, made_questions, source_text, worked_questions
 
 # %% ../nbs/api/83_lab.ipynb #fd9ee6ff
 def thinking_model(
@@ -54,14 +53,17 @@ def own_texts(
     model, # as from `thinking_model`
 )->list[str]: # empty where nothing can be made
     "Something like what a model learnt from, if its recipe lies beside it"
+    recipe = Path(str(model.name_or_path))/'recipe.json'
+    if not recipe.is_file(): return []
     from latent_lab.data.sequences import load_task
     from latent_lab.data.text import split_text
+    from latent_lab.recipes import Recipe, made_questions, source_text, worked_questions     # which takes seconds to import, and only this needs it
     try:
-        data = Recipe.from_json((Path(str(model.name_or_path))/'recipe.json').read_text(encoding='utf-8')).data
+        data = Recipe.from_json(recipe.read_text(encoding='utf-8')).data
         if data['kind'] == 'sequences': return [model.tokenizer.decode(load_task(data['tasks'][0], num_rows=1, length=min(48, data['stages'][-1][0]), seed=10_000)[0]['input_ids'])]
         if data['kind'] == 'text': return [split_text(source_text(data), validation=.1)[1][:200]]
         if data['kind'] == 'thoughts' and data['source'] in made_questions(): return worked_questions(data, 0, asked_only=True)[1]['question'][:3]
-    except (OSError, ValueError, TypeError, KeyError): pass      # no recipe, none of ours, or its data are elsewhere
+    except (OSError, ValueError, TypeError, KeyError): pass      # a recipe of something else, or its data are elsewhere
     return []
 
 
