@@ -328,7 +328,7 @@ def style_map(
     if projector.n_components == 3:
         axis = dict(backgroundcolor=clear, gridcolor='rgba(128,128,128,.85)', gridwidth=1,  zeroline=False, showspikes=False, tickfont_size=10, nticks=5, color=ink)
         camera = dict(eye=dict(x=1.35, y=1.35, z=.8), center=dict(x=0, y=0, z=-.15))
-        return fig.update_layout(scene={f'{a}axis': axis | dict(title=dict(text=n, font_size=12)) for a, n in zip('xyz', names)} | dict(aspectmode='data' if projector.is_linear else 'cube', bgcolor=clear, camera=camera), margin=dict(l=0, b=0))
+        return fig.update_layout(scene={f'{a}axis': axis | dict(title=dict(text=n, font_size=12)) for a, n in zip('xyz', names)} | dict(aspectmode='data' if projector.is_linear and all(part > 1e-9 for part in share) else 'cube', bgcolor=clear, camera=camera), margin=dict(l=0, b=0))
     fig.update_xaxes(title_text=names[0], showticklabels=projector.is_linear, nticks=8)
     return fig.update_yaxes(title_text=names[1], showticklabels=projector.is_linear, nticks=8, scaleanchor='x' if projector.is_linear else None)
 
