@@ -27,9 +27,10 @@ from scipy.stats import t as student
 
 from . import hub
 from .explore.figures import confidence, ink, mark_events, palette, style
-from .explore.widgets import LatestWins, PageElement, PageState, frame_json, heard_meanwhile, page_assets, pages_html, plotly_library, write_page
+from .explore.widgets import Awaited, LatestWins, PageElement, PageState, Saved, frame_json, heard_meanwhile, page_assets, pages_html, plotly_library
 from .lab import Lab, close_all
 from .recipes import Recipe, known_settings
+from .trace import counted
 from .train.reasoner import confidence_by_position
 
 # %% ../nbs/api/84_board.ipynb #be9c98c7
@@ -250,9 +251,8 @@ def describe_board(
     "A board in words"
     table, settings = board(runs), list(runs['setting']) if 'setting' in runs else []
     count, alone = table['runs']['seeds'], [name for name, seeds in table['runs']['seeds'].items() if seeds == 1]
-    def many(number, what): return f'{number} {what}{"s"*(number != 1)}'
-    differ = ', '.join(settings[:6]) + (f' and {many(len(settings)-6, "other setting")}' if len(settings) > 6 else '')
-    what = f'{many(len(runs), "run")} of {many(len(table), "variant")}' + (f', which differ in {differ}. Differences are to {view.beside}, by the seeds that both have.' if settings else '.')
+    differ = ', '.join(settings[:6]) + (f' and {counted(len(settings)-6, "other setting")}' if len(settings) > 6 else '')
+    what = f'{counted(len(runs), "run")} of {counted(len(table), "variant")}' + (f', which differ in {differ}. Differences are to {view.beside}, by the seeds that both have.' if settings else '.')
     once = f' Of {", ".join(alone)} there is a single run, and so no interval.' if alone else ''
     few = ' Two runs make a wide interval: Student’s t is 12.7 for two, 4.3 for three.' if (count == 2).any() else ''
     return what + once + few
@@ -477,7 +477,7 @@ class OpensRows(BelowIt):
             if not self.latest.stale: self.page.busy = ''
 
 # %% ../nbs/api/84_board.ipynb #bc4837c6
-class Board(OpensRows):
+class Board(Saved, Awaited, OpensRows):
     "What each variant comes to, and what is in it"
     def describe(self)->str:
         "The board in words, and what is open"
@@ -490,18 +490,6 @@ class Board(OpensRows):
         if self.lab is not None: parts += [explorer.part() | dict(title=f'{self.view.opened}: {title}') for title, explorer in self.lab.explorers.items()]
         if self.long is not None: parts.append(dict(explorer='board', title=f'{self.view.opened}: on long rows', frame=self.long))
         return pages_html(parts, 'The board', f'{self.as_code()} · {date.today()}')
-
-    def snapshot(self,
-        path:str|Path, # where to, ending in .html
-    )->Path:           # the file
-        "Write `to_html` to a file"
-        return write_page(path, self.to_html())
-
-    def settle(self, timeout:float=60.)->'Board':
-        "Wait for what is being opened; raise what went wrong, if anything did"
-        self.latest.settle(timeout)
-        if self.error is not None: raise self.error
-        return self
 
     def _repr_mimebundle_(self, **kwargs):
         data, about = bundle if isinstance(bundle := super()._repr_mimebundle_(**kwargs), tuple) else (bundle, {})

@@ -21,7 +21,7 @@ from . import hub
 from .explore.debugger import ThoughtExplorer
 from .explore.interpolation import InterpolationExplorer
 from .explore.pondering import PonderExplorer
-from .explore.widgets import LatestWins, TrajectoryExplorer, pages_html, plain_error, still_html, write_page
+from .explore.widgets import Awaited, LatestWins, Saved, TrajectoryExplorer, pages_html, plain_error, still_html, write_page
 
 # %% ../nbs/api/83_lab.ipynb #fd9ee6ff
 def thinking_model(
@@ -234,7 +234,7 @@ class LabPage(LabSays, ipywidgets.VBox):
         self.settle_choice()
 
 # %% ../nbs/api/83_lab.ipynb #0a0029e1
-class Lab(LabPage):
+class Lab(Saved, Awaited, LabPage):
     "Choose a model, and look into it"
     @property
     def model(self): return self.opened.model
@@ -253,18 +253,6 @@ class Lab(LabPage):
     def to_html(self)->str:
         "All that is open as one page that needs no network, with one selection between its explorers"
         return self.opened.to_html()
-
-    def snapshot(self,
-        path:str|Path, # where to, ending in .html
-    )->Path:           # the file
-        "Write `to_html` to a file"
-        return write_page(path, self.to_html())
-
-    def settle(self, timeout:float=60.)->'Lab':
-        "Wait for what is being opened; raise what went wrong, if anything did"
-        self.latest.settle(timeout)
-        if self.error is not None: raise self.error
-        return self
 
     def _repr_mimebundle_(self, **kwargs):
         data, about = bundle if isinstance(bundle := super()._repr_mimebundle_(**kwargs), tuple) else (bundle, {})

@@ -159,6 +159,7 @@ def by_chance(
     draws = (draw(min(few, num_samples-done)) for done in range(0, num_samples, few))
     return np.concatenate([np.concatenate([unit(a[index]) @ b.T for a, b in parts], 1) for index in draws])
 
+# %% ../nbs/api/21_pondering.ipynb #8e981c68
 def associations(
     facts,                # from `token_facts`
     num_samples:int=200,  # draws of each kind of chance

@@ -158,6 +158,18 @@ def run_all(page):
     page.get_by_role('menuitem', name=re.compile('^Run All Cells')).click()
 
 
+def in_each_theme(page):
+    "JupyterLab in the dark and in the light, which is as it was, for whoever comes next"
+    from playwright.sync_api import expect
+    for theme in 'Dark', 'Light':
+        page.get_by_role('menuitem', name='Settings', exact=True).click()
+        page.locator('.lm-Menu-item', has_text='Theme').first.hover()
+        page.locator('.lm-Menu-item', has_text=f'JupyterLab {theme}').first.click()
+        expect(page.locator(f'body[data-jp-theme-light="{str(theme == "Light").lower()}"]')).to_have_count(1)
+        page.wait_for_timeout(500)
+        yield theme
+
+
 def ring(element):
     "Where the ring is on the map, as plotly has it"
     return element.locator('.ll-plot').evaluate('plot => { const t = plot._fullData?.at(-1); return t ? [t.x[0], t.y[0]] : null }')

@@ -3,7 +3,7 @@ import contextlib
 import io
 
 import pytest
-from conftest import add_notebook, errors_of_ours, expect_change, open_notebook, patience, run_all, watched
+from conftest import add_notebook, errors_of_ours, expect_change, in_each_theme, open_notebook, patience, run_all, watched
 from playwright.sync_api import expect
 from test_browser_explorers import barriers, open_drawn, too_wide
 
@@ -72,12 +72,7 @@ def test_rows_open(lab, runs, browser):
         page.get_by_label('Figures').select_option(['parameters'])
         expect(region.get_by_role('columnheader')).to_have_text(['variant', 'runs', 'parameters'])
 
-        for theme in 'Dark', 'Light':                                                      # the last is as it was, for whoever comes next
-            page.get_by_role('menuitem', name='Settings', exact=True).click()
-            page.locator('.lm-Menu-item', has_text='Theme').first.hover()
-            page.locator('.lm-Menu-item', has_text=f'JupyterLab {theme}').first.click()
-            expect(page.locator(f'body[data-jp-theme-light="{str(theme == "Light").lower()}"]')).to_have_count(1)
-            page.wait_for_timeout(500)
+        for theme in in_each_theme(page):
             assert not (found := barriers(page, '.ll-explorer')), (theme, found)
 
         rows[none].press('Enter')

@@ -3,7 +3,7 @@ import json
 from importlib.resources import files
 
 import pytest
-from conftest import EXPLORERS, add_notebook, errors_of_ours, expect_change, open_notebook, patience, run_all, toy_explorer, watched
+from conftest import EXPLORERS, add_notebook, errors_of_ours, expect_change, in_each_theme, open_notebook, patience, run_all, toy_explorer, watched
 from playwright.sync_api import expect
 
 from latent_lab.explore.forks import Edit
@@ -164,12 +164,7 @@ def test_in_jupyterlab(lab, browser, tmp_path_factory):
         expect(tokens).to_have_count(6)
         expect(text).to_have_value('the mouse sees an extraordinary house')
 
-        for theme in 'Dark', 'Light':                                    # the last is as it was, for whoever comes next
-            page.get_by_role('menuitem', name='Settings', exact=True).click()
-            page.locator('.lm-Menu-item', has_text='Theme').first.hover()
-            page.locator('.lm-Menu-item', has_text=f'JupyterLab {theme}').first.click()
-            expect(page.locator(f'body[data-jp-theme-light="{str(theme == "Light").lower()}"]')).to_have_count(1)
-            page.wait_for_timeout(500)
+        for theme in in_each_theme(page):
             assert not (found := barriers(page, '.ll-explorer')), (theme, found)
         assert not errors_of_ours(page), page.errors
 

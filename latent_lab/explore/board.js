@@ -35,7 +35,8 @@ function drawTable(place, frame, open) {
 
 export function mount(root, Plotly, tell = null) {
   const parts = build(root);
-  let frame = null, shown = null, drawn = Promise.resolve();
+  let frame = null, shown = null;
+  const tellError = tellerIn(parts.error), drawn = drawing(tellError);
 
   const open = tell && ((name) => tell({ wish: JSON.stringify([`${Date.now()}-${Math.random()}`, "open", name]) }));
 
@@ -48,10 +49,10 @@ export function mount(root, Plotly, tell = null) {
 
   function draw() {                                      // again only if it is another picture
     const next = JSON.stringify(picture());
-    if (next === shown) return drawn = drawn.then(() => root.isConnected && Plotly.relayout(parts.plot, { autosize: true }).then(dress));
+    if (next === shown) return drawn.next(() => root.isConnected && Plotly.relayout(parts.plot, { autosize: true }).then(dress));
     shown = next;
     const { data, layout } = JSON.parse(next);
-    return drawn = drawn.then(() => Plotly.react(parts.plot, data, layout, plotConfig)).then(dress);
+    return drawn.next(() => Plotly.react(parts.plot, data, layout, plotConfig).then(dress));
   }
 
   function show(next) {
@@ -67,7 +68,7 @@ export function mount(root, Plotly, tell = null) {
   return {
     show,
     busy(text) { parts.busy.textContent = text; root.setAttribute("aria-busy", Boolean(text)); },
-    error(text) { parts.error.textContent = text; parts.error.hidden = !text; },
+    error: tellError,
     destroy() { unwatch(); Plotly.purge(parts.plot); },
   };
 }

@@ -131,7 +131,7 @@ function nameSliders(root) {
 export function mount(root, Plotly, tell = null) {
   const parts = buildDebugger(root);
   let frame = null, at = 0, step = "", wish = 0, waiting = null;
-  const tellError = (text) => { parts.error.textContent = text; parts.error.hidden = !text; }, drawn = drawing(tellError);
+  const tellError = tellerIn(parts.error), drawn = drawing(tellError);
 
   const branch = () => frame.branches[at];
   const fontColor = () => getComputedStyle(root).color;

@@ -48,6 +48,7 @@ class Edit:
         told = dict(zero='nothing', word=f'the word “{visible(self.text)}”', previous='the thought before', borrow=f'from “{self.text}”', mean='the mean', scale=f'{self.amount:g} × as large', noise=f'noise of {self.amount:g} × its size', drop='left out', answer='answer here', keep='as it was')
         return told[self.kind] + (f' ({self.seed})' if self.kind == 'noise' and self.seed else '')
 
+# %% ../../nbs/api/68_explore.forks.ipynb #7c039750
 def as_edit(
     edit:Edit|str|Mapping, # one, its fields, or the kind of one that needs no more
 )->Edit:

@@ -132,7 +132,7 @@ function onPlot(plot) {
 export function mount(root, Plotly, tell = null) {
   const parts = buildWay(root, Boolean(tell));
   let frame = null, alpha = 0, chosen = null, push = [0, 0], spoken = null, now = null, timer = null, asking = null;
-  const tellError = (text) => { parts.error.textContent = text; parts.error.hidden = !text; }, drawn = drawing(tellError);
+  const tellError = tellerIn(parts.error), drawn = drawing(tellError);
 
   const last = () => frame.stops.at(-1).alpha;
   const start = () => placeAt(frame.line, chosen === null ? alpha : frame.pushed[chosen].from);

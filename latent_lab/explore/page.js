@@ -13,6 +13,8 @@ function element(tag, properties = {}, ...children) {
 const instant = { mode: "immediate", frame: { duration: 0, redraw: false }, transition: { duration: 0 } };
 const plotConfig = { displaylogo: false, responsive: false, displayModeBar: "hover", showSendToCloud: false, plotlyServerURL: "" };
 
+const tellerIn = (place) => (text) => { place.textContent = text; place.hidden = !text; };
+
 // Pictures are drawn one after another: `next(draw)`. One that fails is told of, and does not keep the next from being drawn. What changes as the reader moves is drawn at most once
 // an animation frame: `soon(draw)`; if a newer move takes its place, nothing is lost.
 function drawing(tellError) {

@@ -148,7 +148,7 @@ function drawVerdict(parts, meaning) {
 export function mount(root, Plotly, tell = null) {
   const parts = buildPonder(root), answers = new Map();
   let frame = null, at = 0, thought = 0, layerNumber = 0, color = "thoughts", tokens = [], now = null, asking = null, moved = 0;
-  const tellError = (text) => { parts.error.textContent = text; parts.error.hidden = !text; }, drawn = drawing(tellError), mapped = drawing(tellError);
+  const tellError = tellerIn(parts.error), drawn = drawing(tellError), mapped = drawing(tellError);
 
   const layer = () => frame.layers[layerNumber];
   const empty = () => !frame?.tokens.length;

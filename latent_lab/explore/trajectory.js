@@ -62,7 +62,7 @@ function nearest(frame, point) {
 export function mount(root, Plotly, tell = () => {}) {
   const parts = build(root);
   let frame = null, at = 0, now = null, stop = null, timer = null, clock = null;
-  const tellError = (text) => { parts.error.textContent = text; parts.error.hidden = !text; }, drawn = drawing(tellError);
+  const tellError = tellerIn(parts.error), drawn = drawing(tellError);
 
   const height = () => Math.round(Math.min(tallest, Math.max(narrowest, 0.72 * root.clientWidth)));
   const subtitle = () => frame.figure.layout.title?.subtitle?.text ?? "";

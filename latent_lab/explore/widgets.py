@@ -8,8 +8,8 @@ __all__ = ['trail', 'held', 'page', 'most_kept', 'most_views', 'TrajectoryView',
            'frame', 'plain_figure', 'frame_json', 'NewestRequest', 'LatestWins', 'page_asset', 'page_assets',
            'PlotlyLibrary', 'plotly_library', 'PageState', 'PageElement', 'packed_plotly', 'pages_html', 'page_html',
            'write_beside', 'write_page', 'still_svg', 'still_html', 'Exploration', 'Spelled', 'Seen', 'Keeping',
-           'Portable', 'example_names', 'make_controls', 'fill_controls', 'Views', 'plain_error', 'Settled',
-           'Returning', 'heard_meanwhile', 'Explorer', 'Wiring', 'TrajectoryExplorer']
+           'Saved', 'Portable', 'example_names', 'make_controls', 'fill_controls', 'Views', 'plain_error', 'Awaited',
+           'Settled', 'Returning', 'heard_meanwhile', 'Explorer', 'Wiring', 'TrajectoryExplorer']
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #f633ade4
 import base64
@@ -556,7 +556,15 @@ class Keeping(Spelled):
         return [dict(caption=k.caption, code=k.code, place=self.place_of(k.view)) for k in self.kept_views]
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #939f920e
-class Portable(Keeping):
+class Saved:
+    "What can be written to a file; needs `to_html`"
+    def snapshot(self,
+        path:str|Path, # where to, ending in .html
+    )->Path:           # the file
+        "Write `to_html` to a file"
+        return write_page(path, self.to_html())
+
+class Portable(Saved, Keeping):
     "An exploration that can be taken away, as a file and as a table"
     def table(self)->pd.DataFrame:
         "What the table of the page shows"
@@ -575,12 +583,6 @@ class Portable(Keeping):
         "One page with all that is seen here; it needs no network"
         about = ' · '.join(f'{name}: {fact}' for name, fact in (self.facts() | dict(view=self.as_code())).items() if fact)
         return pages_html([self.part()], self.title(), f'{about} · {date.today()}')
-
-    def snapshot(self,
-        path:str|Path, # where to, ending in .html
-    )->Path:           # the file
-        "Write `to_html` to a file"
-        return write_page(path, self.to_html())
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #d051d686
 def example_names(
@@ -661,18 +663,22 @@ def plain_error(
     return ' '.join(f'{kind}{error}'.split()).replace(', or cut it with `truncate=True`', '')
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #5e771e01
-class Settled(Portable):
-    "What waits for its workers; needs `latest`"
-    error, draw_still, filler = None, staticmethod(still_svg), None   # the last exception; frame -> a still drawing; the thread that is changing controls itself
+class Awaited:
+    "What has workers; needs `latest`"
+    error = None   # the last exception
 
     @property
     def workers(self)->list[LatestWins]: return [self.latest]
 
-    def settle(self, timeout:float=60.)->'Explorer':
+    def settle(self, timeout:float=60.)->'Awaited':
         "Wait for the workers; raise what went wrong, if anything did"
         for worker in self.workers: worker.settle(timeout)
         if self.error is not None: raise self.error
         return self
+
+class Settled(Awaited, Portable):
+    "An exploration that is worked on"
+    draw_still, filler = staticmethod(still_svg), None   # frame -> a still drawing; the thread that is changing controls itself
 
     def _repr_mimebundle_(self, **kwargs):
         data, about = bundle if isinstance(bundle := super()._repr_mimebundle_(**kwargs), tuple) else (bundle, {})
