@@ -481,10 +481,12 @@ def _filled(parts):
 
 def _missing(parts): return [x if x.numel() else None for x in parts]
 
-@torch.library.custom_op('latent_lab::write_span', mutates_args=())
+_space = __name__.replace('.', '_')                                 # an operator defined again is lost to who uses the first: a notebook defines its own
+
+@torch.library.custom_op(f'{_space}::write_span', mutates_args=())
 def _write_op(inputs: list[Tensor]) -> list[Tensor]: return _filled(_write(*_missing(inputs))[0])
 
-@torch.library.custom_op('latent_lab::write_span_backward', mutates_args=())
+@torch.library.custom_op(f'{_space}::write_span_backward', mutates_args=())
 def _write_back_op(inputs: list[Tensor], grads: list[Tensor]) -> list[Tensor]:
     inputs = _missing(inputs)
     outs, kept = _write(*inputs)

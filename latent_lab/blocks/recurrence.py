@@ -634,12 +634,14 @@ class _WholeLayer(torch.autograd.Function):
         return dz, dtoken_weight, dbias, dweight, dlogit, dinitial, None
 
 # %% ../../nbs/api/12_blocks.recurrence.ipynb #2fc20a53
-@torch.library.custom_op('latent_lab::leaky_gated', mutates_args=())
+_space = __name__.replace('.', '_')                                 # an operator defined again is lost to who uses the first: a notebook defines its own
+
+@torch.library.custom_op(f'{_space}::leaky_gated', mutates_args=())
 def _forward_op(z: Tensor, u: Tensor | None, weight: Tensor | None, alpha: Tensor, initial: Tensor | None, mask: Tensor | None
                 ) -> tuple[Tensor, Tensor]:
     return _run_forward(z, u, weight, alpha, initial, mask)
 
-@torch.library.custom_op('latent_lab::leaky_gated_backward', mutates_args=())
+@torch.library.custom_op(f'{_space}::leaky_gated_backward', mutates_args=())
 def _backward_op(grad: Tensor, z: Tensor, gate: Tensor, h: Tensor, weight: Tensor | None, alpha: Tensor, initial: Tensor | None,
                  mask: Tensor | None, to_weight: bool, to_initial: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     found = _run_backward(grad, z, gate, h, weight, alpha, initial, mask, to_weight, to_initial)
