@@ -27,7 +27,7 @@ from scipy.stats import t as student
 
 from . import hub
 from .explore.figures import confidence, ink, mark_events, palette, style
-from .explore.widgets import Awaited, LatestWins, PageElement, PageState, Saved, frame_json, heard_meanwhile, page_assets, pages_html, plotly_library
+from .explore.widgets import Awaited, LatestWins, PageElement, PageState, Saved, frame_json, heard_meanwhile, page_assets, pages_html, plain_error, plotly_library
 from .lab import Lab, close_all
 from .recipes import Recipe, known_settings
 from .trace import counted
@@ -472,7 +472,7 @@ class OpensRows(BelowIt):
             self.show(opened=variant)
             if lab is not None and not self.latest.stale: self.add_long(recipe)
             self.error, self.page.error = None, ''
-        except Exception as error: self.error, self.page.error = error, f'{variant}: {type(error).__name__}: {error}'
+        except Exception as error: self.error, self.page.error = error, f'{variant}: {plain_error(error)}'
         finally:
             if not self.latest.stale: self.page.busy = ''
 

@@ -228,6 +228,28 @@ def test_questions(adding, browser):
         expect(stage.get_by_text('It reasons aloud')).to_be_visible()
         expect_step(stage, 'token 1')
         expect_change(lambda: ring(stage) != [] and in_sight(stage), False, 'the map')         # fewer dots than before, all of them in sight, and the ring
+
+        # back through what was asked, to a fork, and past it; forward again
+        undo, redo = (page.get_by_role('button', name=name) for name in ('Undo', 'Redo'))
+        undo.click()
+        expect(stage.locator('.ll-head', has_text='thought 4')).to_be_visible()
+        expect(page.get_by_label('Reasons')).to_have_value('in thoughts')
+        expect(stage.locator('.ll-branch')).to_have_count(1)
+        think_on(page, stage, 'zero')
+        question.fill('21+43=')
+        asked(stage, '21+43=')
+        expect(stage.locator('.ll-branch')).to_have_count(1)
+        undo.click()
+        asked(stage, '12+19=')
+        expect(question).to_have_value('12+19=')
+        expect(stage.locator('.ll-branch').nth(1)).to_have_attribute('aria-selected', 'true')
+        undo.click()
+        expect(stage.locator('.ll-branch').nth(0)).to_have_attribute('aria-selected', 'true')
+        redo.click()
+        expect(stage.locator('.ll-branch').nth(1)).to_have_attribute('aria-selected', 'true')
+        redo.click()
+        asked(stage, '21+43=')
+        expect(redo).to_have_attribute('aria-disabled', 'true')
         assert not errors_of_ours(page), page.errors
 
 

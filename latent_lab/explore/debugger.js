@@ -301,7 +301,7 @@ export function mount(root, Plotly, tell = null) {
     show,
     select: (to) => { if (frame) choose(to, false); },
     go: (to) => { if (frame) go(to, false); },
-    steps: () => (frame ? [at > 0, frame.branches.some(({ parent }) => parent === at)] : [0, 0]),
+    steps: () => (frame ? [at > 0, frame.branches.some(({ parent }) => parent === at)] : [false, false]),
     undo: () => go(branch().parent ?? 0),                        // back to the answer that was forked
     redo: () => go(frame.branches.findLastIndex(({ parent }) => parent === at)),   // to the latest fork of this one
     place: () => (frame ? { step, at } : null),

@@ -131,18 +131,20 @@ function drawKept(place, rows, back, forget) {
   place.replaceChildren(element("table", {}, element("thead", {}, head), element("tbody", {}, ...cells)));
 }
 
-// Undo, redo, keep and copy. With a kernel the kernel remembers, because it knows of other texts and examples; a file remembers where on it the reader was. A page with a history of its own has `steps()`, `undo()` and `redo()`.
+// Undo, redo, keep and copy. With a kernel the kernel remembers, because it knows of other texts and examples; a file remembers where on it the reader was. A page with a history of its own has `steps()`: whether it can
+// go back and forward by itself; `undo()` and `redo()` do, and beyond their ends the kernel is asked.
 function remembering(root, page, tell = null) {
   const parts = buildMemory(root), same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
   let spelled = null, kept = [], steps = [0, 0], past = [], at = 0, resting = null;
 
+  const own = () => page.steps?.() ?? [false, false];
   const code = () => (spelled ? spell(spelled, page.chosen()) : "");
   const say = (verb, ...which) => tell({ ...page.place(), wish: JSON.stringify([`${Date.now()}-${Math.random()}`, verb, ...which]) });   // and where the reader is by now
 
   function refresh() {
-    const [back, forward] = page.steps?.() ?? (tell ? steps : [past.length - 1 - at, at]);
-    parts.undo.setAttribute("aria-disabled", !(back > 0));
-    parts.redo.setAttribute("aria-disabled", !(forward > 0));
+    const [back, forward] = own(), [before, after] = tell ? steps : page.steps ? [0, 0] : [past.length - 1 - at, at];
+    parts.undo.setAttribute("aria-disabled", !(back || before > 0));
+    parts.redo.setAttribute("aria-disabled", !(forward || after > 0));
     parts.code.textContent = code();
   }
 
@@ -163,8 +165,8 @@ function remembering(root, page, tell = null) {
     refresh();
   }
 
-  const undo = () => (page.undo ? page.undo() : tell ? say("undo") : (note(), go(at + 1)));
-  const redo = () => (page.redo ? page.redo() : tell ? say("redo") : (note(), go(at - 1)));
+  const undo = () => (own()[0] ? page.undo() : tell ? say("undo") : page.undo || (note(), go(at + 1)));
+  const redo = () => (own()[1] ? page.redo() : tell ? say("redo") : page.redo || (note(), go(at - 1)));
 
   function keep() {
     const place = page.place();

@@ -739,9 +739,12 @@ class Explorer(Returning):
         self.history = self.history.see(self.seen(), self.rest)
         self.tell()
 
+    @property
+    def steps(self)->list[int]: return self.history.steps     # how many views can be gone back to, and forward
+
     def tell(self):
         "Let the page know the call, what was kept, and how far one can go back and forward"
-        self.page.code, self.page.kept, self.page.steps = json.dumps(self.spelled()), json.dumps(self.kept_rows()), self.history.steps
+        self.page.code, self.page.kept, self.page.steps = json.dumps(self.spelled()), json.dumps(self.kept_rows()), self.steps
 
     def undo(self): return self.look(self.history.undo())     # back to the view before
     def redo(self): return self.look(self.history.redo())     # forward to the one that was undone
