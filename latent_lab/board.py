@@ -389,7 +389,7 @@ class BoardPage(Comparison, ipywidgets.VBox):
         self.controls, self.changing = board_controls(self.runs, self.view), threading.Lock()
         element, self.below = on_page(self.frame()), ipywidgets.VBox(layout=ipywidgets.Layout(overflow='visible'))
         self.page = element.state
-        row = ipywidgets.HBox(list(self.controls.values()), layout=ipywidgets.Layout(flex_flow='row wrap', max_width='1000px', overflow='visible'))
+        row = ipywidgets.HBox(list(self.controls.values()), layout=ipywidgets.Layout(flex_flow='row wrap', overflow='visible'))
         ipywidgets.VBox.__init__(self, [row, element, self.below], layout=ipywidgets.Layout(overflow='visible'))
         self.add_class('ll-explorer')
         for control in self.controls.values(): control.observe(self.chosen, 'value')

@@ -371,7 +371,7 @@ def thought_controls(
     model,                   # thinks in latent thoughts
 )->dict[str, ipywidgets.Widget]:
     "A box for the question, how many thoughts, and what is fed back"
-    look, style = dict(width='auto', max_width='1200px', margin='0 0 4px 0'), dict(description_width='70px')
+    look, style = dict(width='auto', margin='0 0 4px 0'), dict(description_width='70px')
     short, controls = lambda text: ' '.join(text.split())[:60], {}
     if len(questions) > 1: controls['offered'] = ipywidgets.Dropdown(description='Examples', options=[(short(q), q) for q in questions[:500]], value=view.question if view.question in questions[:500] else None, layout=ipywidgets.Layout(**look | dict(width='max-content', max_width='100%')), style=style)
     controls['question'] = ipywidgets.Textarea(description='Question', value=view.question, rows=2, layout=ipywidgets.Layout(**look), style=style)
@@ -518,7 +518,7 @@ class ThoughtExplorer(ThoughtServing, ipywidgets.VBox):
         shown = self.frame()
         self.key, self.page, lock = shown['key'], ThoughtState(frame=frame_json(shown), step=shown['step'], at=shown['at']), lock or threading.Lock()
         self.latest, self.asking = LatestWins(self.serve, delay=.35, lock=lock), LatestWins(self.serve, delay=0., lock=lock)
-        beside = ipywidgets.HBox([self.controls['thoughts'], self.controls['mode']], layout=ipywidgets.Layout(flex_flow='row wrap', overflow='visible', max_width='1200px'))
+        beside = ipywidgets.HBox([self.controls['thoughts'], self.controls['mode']], layout=ipywidgets.Layout(flex_flow='row wrap', overflow='visible'))
         above = [self.controls[name] for name in ('offered', 'question') if name in self.controls]
         ipywidgets.VBox.__init__(self, [*above, beside, ThoughtElement(state=self.page, library=plotly_library())], layout=ipywidgets.Layout(overflow='visible'))
         self.add_class('ll-explorer')

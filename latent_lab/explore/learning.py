@@ -593,7 +593,7 @@ class LearningExplorer(LearningWiring, ipywidgets.VBox):
         self.controls, shown = learning_controls(), self.frame()
         if self.film is not None: fill_learning(self.controls, self.film, self.current)
         self.page, self.latest = PageState(frame=frame_json(shown), position=shown['position']), LatestWins(self.serve)
-        row = ipywidgets.HBox(list(self.controls.values()), layout=ipywidgets.Layout(flex_flow='row wrap', max_width='1000px', overflow='visible'))
+        row = ipywidgets.HBox(list(self.controls.values()), layout=ipywidgets.Layout(flex_flow='row wrap', overflow='visible'))
         ipywidgets.VBox.__init__(self, [row, PageElement(state=self.page, library=plotly_library())], layout=ipywidgets.Layout(overflow='visible'))
         self.add_class('ll-explorer')
         for control in self.controls.values(): control.observe(self.ask, 'value')

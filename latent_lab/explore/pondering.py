@@ -220,7 +220,7 @@ def said_of(
     i:int,          # one of its tokens
 )->str:             # one line
     "What is known of a token"
-    names = dict(gate='gate', surprise="memory's surprise", write="memory's write", nll='surprisal')
+    names = dict(gate='gate', surprise="memory's surprise", write="memory's write", nll='surprise')
     facts = [f'{names[name]} {format_value(float(np.mean(values[i])))}' for name, values in p.measures.items() if name in names]
     return ' · '.join([f'“{p.texts[i]}” at {p.positions[i]}', f'{count(p.steps[i])}, {"ran out" if p.ran_out[i] else "sure"}', *facts])
 
@@ -522,7 +522,7 @@ class PrefixCaches:
         return read, dict(past_key_values=cache)
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #9de38835
-COLORS = {'thoughts': 'thoughts', 'chance': 'chance of stopping at once', 'gate': 'gate', 'surprise': "memory's surprise", 'write': "memory's writes", 'nll': 'surprisal'}
+COLORS = {'thoughts': 'thoughts', 'chance': 'chance of stopping at once', 'gate': 'gate', 'surprise': "memory's surprise", 'write': "memory's writes", 'nll': 'surprise'}
 
 @dataclass(frozen=True, kw_only=True)
 class PonderView:
@@ -796,7 +796,7 @@ def ponder_controls(
     short = lambda text: ' '.join(text.split())[:60]
     controls = {}
     if len(texts) > 1: controls['offered'] = ipywidgets.Dropdown(description='Example', options=[(short(text), text) for text in texts], **look)
-    if texts: controls['texts'] = ipywidgets.Textarea(description='Text', value=texts[0], rows=4, layout=ipywidgets.Layout(width='auto', max_width='1200px', margin='0 0 4px 0'), style=dict(description_width='60px'))
+    if texts: controls['texts'] = ipywidgets.Textarea(description='Text', value=texts[0], rows=4, layout=ipywidgets.Layout(width='auto', margin='0 0 4px 0'), style=dict(description_width='60px'))
     elif trace.sizes['example'] > 1:
         names = [(f'{e} · {short(" ".join(t for t in token_texts(trace.isel(token=slice(0, 9)), e) if t))} …', e) for e in range(min(500, trace.sizes['example']))]
         controls['example'] = ipywidgets.Dropdown(description='Example', options=names, value=view.example, **look)

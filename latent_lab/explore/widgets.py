@@ -358,7 +358,7 @@ page = '''<!doctype html>
 <link rel="icon" href="data:,"><title>{title}</title>
 <style>
 :root {{ color-scheme: light dark; }}
-body {{ margin: 0 auto; max-width: 1000px; padding: 24px 16px 48px; background: #fff; color: #24292f; font: 15px/1.6 system-ui, -apple-system, "Segoe UI", sans-serif; }}
+body {{ margin: 0 auto; max-width: 1200px; padding: 24px 16px 48px; background: #fff; color: #24292f; font: 15px/1.6 system-ui, -apple-system, "Segoe UI", sans-serif; }}
 h1 {{ margin: 0 0 4px; font-size: 22px; line-height: 1.3; }} h2 {{ margin: 40px 0 4px; font-size: 18px; }} footer {{ margin-top: 32px; font-size: 13px; opacity: .75; }}
 @media (prefers-color-scheme: dark) {{ body {{ background: #14161a; color: #e6e8eb; }}
   .ll-page {{ --ll-ink: #e6e8eb !important; --ll-quiet: #a5abb3 !important; --ll-line: #3a3f47 !important; --ll-paper: #14161a !important; --ll-raised: #23272e !important; --ll-thumb: #f08a3e !important; }} }}
@@ -608,7 +608,7 @@ def make_controls(
         layer=ipywidgets.Dropdown(description='Layer', **wide(140)), color=ipywidgets.Dropdown(description='Colour by', **wide(230)),
         kind=ipywidgets.ToggleButtons(description='Map', options=[(name, kind) for kind, name in kinds.items()], value=view.kind, **buttons),
         dimensions=ipywidgets.ToggleButtons(description='Draw in', options=[('2-D', 2), ('3-D', 3)], value=view.dimensions, **buttons))
-    if texts is not None: controls['texts'] = ipywidgets.Textarea(description='Text', value=texts, rows=2, layout=ipywidgets.Layout(width='auto', max_width='1000px'), style=dict(description_width='initial'))
+    if texts is not None: controls['texts'] = ipywidgets.Textarea(description='Text', value=texts, rows=2, layout=ipywidgets.Layout(width='auto'), style=dict(description_width='initial'))
     return controls
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #47a2b2b4
@@ -821,7 +821,7 @@ class TrajectoryExplorer(Wiring, ipywidgets.VBox):
         shown = self.frame()
         self.page = PageState(frame=frame_json(shown), position=shown['position'])
         self.latest = LatestWins(self.serve, lock=lock)
-        row = ipywidgets.HBox([c for n, c in self.controls.items() if n != 'texts'], layout=ipywidgets.Layout(flex_flow='row wrap', max_width='1000px', overflow='visible'))
+        row = ipywidgets.HBox([c for n, c in self.controls.items() if n != 'texts'], layout=ipywidgets.Layout(flex_flow='row wrap', overflow='visible'))
         text = [self.controls['texts']] if 'texts' in self.controls else []
         ipywidgets.VBox.__init__(self, [*text, row, PageElement(state=self.page, library=plotly_library())], layout=ipywidgets.Layout(overflow='visible'))
         self.add_class('ll-explorer')
