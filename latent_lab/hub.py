@@ -8,6 +8,7 @@ __all__ = ['shipped', 'descriptions', 'path', 'to_fetch', 'load']
 # %% ../nbs/api/80_hub.ipynb #7e8a07ee
 import json
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 
 # %% ../nbs/api/80_hub.ipynb #0a4b27d8
@@ -45,8 +46,9 @@ def _fetch(name):
     from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
     try: return Path(snapshot_download(name, allow_patterns=['*.json', '*.safetensors', '*.txt', '*.model']))
     except (HFValidationError, RepositoryNotFoundError, LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise FileNotFoundError(f'{name!r} is no shipped checkpoint ({", ".join(shipped())}), no folder, and could not be had from Hugging Face: '
-                                f'{str(error).splitlines()[0] if str(error) else type(error).__name__}') from error
+        why = 'it cannot be reached from here' if isinstance(error, LocalEntryNotFoundError) else str(error).splitlines()[0] if str(error) else type(error).__name__
+        near = ''.join(f'. Did you mean {known!r}?' for known in get_close_matches(name, shipped(), 1))
+        raise FileNotFoundError(f'{name!r} is no shipped checkpoint ({", ".join(shipped())}), no folder, and could not be had from Hugging Face: {why}{near}') from None      # what it tried is two hundred lines
 
 # %% ../nbs/api/80_hub.ipynb #1fc6b63e
 def to_fetch(

@@ -16,6 +16,7 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 from pathlib import Path
@@ -263,20 +264,46 @@ def _pad(name, values, length, dtype):
     for row,value in zip(out, values): row[:len(value)] = value
     return out
 
+# %% ../nbs/api/20_trace.ipynb #7cc7ca85
+def _whole_characters(
+    ids:list[int],    # of tokens in a row
+    texts:list[str],  # of each by itself
+    decode:object,    # ids -> str
+)->list[str]:
+    "A character of several tokens is told at the first of them"
+    texts, i = list(texts), 0
+    while i < len(texts):
+        ends = range(i+2, min(i+4, len(texts))+1) if '\ufffd' in texts[i] else ()           # a character is four bytes at the most
+        end = next((j for j in ends if '\ufffd' not in decode(tuple(ids[i:j]))), None)
+        if end: texts[i:end] = [decode(tuple(ids[i:end]))] + ['']*(end-i-1)
+        i = end or i+1
+    return texts
+
+def _texts(
+    ids:np.ndarray,  # (rows, tokens), -1 where nothing is
+    decode:object,   # ids -> str
+)->np.ndarray:       # (rows, tokens)
+    "What each token says"
+    different,place = np.unique(ids, return_inverse=True)
+    alone = np.array(['' if t<0 else decode((t,)) for t in different.tolist()], np.dtypes.StringDType())
+    out, broken = alone[place.reshape(ids.shape)], np.isin(ids, different[np.strings.find(alone, '\ufffd') >= 0])
+    for row in broken.any(1).nonzero()[0]:
+        n = (ids[row]>=0).sum()
+        out[row,:n] = _whole_characters(ids[row,:n].tolist(), out[row,:n].tolist(), decode)
+    return out
+
 # %% ../nbs/api/20_trace.ipynb #2c7c06b9
 def _given(
     rows:list,           # of `_Rows`
     facts:_Facts,        # of the whole data
-    token_text:object,   # id -> str
+    decode:object,       # ids -> str
 )->dict:                 # name -> (axes, array)
     "What is known of a batch before the model reads it"
     lengths = np.array([len(row['input_ids']) for row in rows], np.int32)
     ids = _pad('token_id', [row['input_ids'] for row in rows], lengths.max(), np.int32)
     both = ('example','token')
     out = {'token_id': (both, ids), 'length': (both[:1], lengths), 'mask': (both, np.arange(lengths.max())<lengths[:,None])}
-    different,place = np.unique(ids, return_inverse=True)
-    texts = np.array(['' if t<0 else token_text(t) for t in different.tolist()], np.dtypes.StringDType())
-    out['token_text'] = (both, texts[place.reshape(ids.shape)])
+    out['token_text'] = (both, _texts(ids, decode))
     for name,(many,dtype) in facts.columns.items():
         values = [row[name] for row in rows]
         out[name] = (both, _pad(name, values, lengths.max(), dtype)) if many else (both[:1], np.array([v.item() for v in values], dtype))
@@ -517,13 +544,11 @@ def _batches(
 ):
     "Every batch from row `start` on, as name -> (axes, array)"
     from tqdm.auto import tqdm
-    known = {}
-    def token_text(t):
-        if t not in known: known[t] = rows.tokenizer.decode([t]) if rows.tokenizer else str(t)
-        return known[t]
+    @cache
+    def decode(ids): return rows.tokenizer.decode(list(ids)) if rows.tokenizer else str(ids[0])
     with tqdm(total=len(rows), initial=start, unit='example', desc='recording', delay=2, disable=not progress) as bar:
         for i in range(start, len(rows), batch_size):
-            given = _given([rows[j] for j in range(i, min(i+batch_size, len(rows)))], facts, token_text)
+            given = _given([rows[j] for j in range(i, min(i+batch_size, len(rows)))], facts, decode)
             with listening(model): heard = _heard(model, given, axes, dtype)
             yield {**heard, **given}
             bar.update(len(given['length'][1]))

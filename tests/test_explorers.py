@@ -2,6 +2,7 @@
 import dataclasses
 import json
 import re
+import threading
 import time
 
 import pandas as pd
@@ -79,6 +80,32 @@ def test_what_was_seen_comes_back(kind):
     with pytest.raises(IndexError): explorer.settle()
     explorer.page.wish = json.dumps([6, 'return', 0])                    # the next that can be done takes it away
     assert explorer.settle().page.error == ''
+
+
+@pytest.mark.parametrize('kind', [kind for kind, (name, *_) in WISHES.items() if name != 'example'])
+def test_undo_takes_back_what_was_refused(kind):
+    "And the view that was looked at meanwhile stays"
+    explorer, _ = toy_explorer(kind)
+    seen, box = explorer.view, control(explorer, WISHES[kind][0])
+    was, box.value = box.value, ' '
+    with pytest.raises(ValueError): explorer.settle()
+    assert explorer.page.error
+    explorer.page.wish = json.dumps([1, 'undo'])
+    assert explorer.settle().view == seen and (box.value, explorer.page.error) == (was, '')
+
+
+@each_explorer
+def test_two_threads_change_controls(kind):
+    "And nobody takes that for a reader's wish"
+    explorer, _ = toy_explorer(kind)
+    asked, explorer.latest.submit, view = [], lambda *request: asked.append(request), explorer.view
+    def fill():
+        for _ in range(50):
+            with explorer.filling(): explorer.put(view); time.sleep(.0005); control(explorer, WISHES[kind][0]).value = WISHES[kind][1][0]
+    threads = [threading.Thread(target=fill) for _ in range(3)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    assert not asked
 
 
 @each_explorer

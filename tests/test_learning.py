@@ -1,11 +1,15 @@
 "Watching a run: every family is watched alike, and a run that is watched is the run that is not."
+import itertools
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
 import xarray as xr
 
 from latent_lab.explore.compare import vector_sites
-from latent_lab.explore.learning import LearningExplorer, WatchLearning, learning, states_over_training
+from latent_lab.explore.learning import LearningExplorer, Moments, WatchLearning, learning, states_over_training
 from latent_lab.recipes import KINDS, RECIPES, changed
 from latent_lab.train.trainer import LatentArguments
 
@@ -61,3 +65,21 @@ def test_a_schedule_is_seen(tmp_path):
     trainer = fit('thought', tmp_path, watch, {'data.method': 'mixing', 'data.stage_steps': [2, 4]})
     assert len(set(shares)) > 2 and shares == sorted(shares) and shares[-1] == trainer.model.config.latent_ratio
     assert all(a.equal(b) for a, b in zip(watch.snapshot.model.state_dict().values(), trainer.model.state_dict().values()))
+
+
+def test_a_moment_may_come_while_the_film_is_made():
+    moments, stop = Moments(), threading.Event()
+    def add():
+        for step in itertools.count():
+            if stop.is_set(): return
+            moments.add(xr.Dataset(dict(state=(('example', 'token', 'feature'), np.zeros((1, 2, 3))))).assign_attrs(training_step=step))
+            time.sleep(.0005)
+    adding = threading.Thread(target=add)
+    adding.start()
+    try:
+        while not len(moments): time.sleep(.001)
+        films = [learning(moments) for _ in range(15)]
+    finally:
+        stop.set()
+        adding.join()
+    assert films[-1].sizes['training_step'] > films[0].sizes['training_step']

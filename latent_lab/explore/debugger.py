@@ -439,6 +439,13 @@ class ThoughtReturning(ThoughtWiring):
         self.leave()
         super().begin(view)
 
+    def undo(self)->Generation:
+        "What was refused is taken back first"
+        if self.error is None: return super().undo()
+        self.error, self.page.error = None, ''
+        self.fill(self.view)
+        return self.history.now
+
     def turn(self, line:list[Inquiry])->Generation:
         "To the nearest question of these; one that is still being thought about is given up instead"
         waits = self.latest.working or self.latest.stale

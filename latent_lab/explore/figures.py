@@ -150,7 +150,7 @@ def token_texts(
     "The tokens of an example, `visibly`"
     name = next((n for n in ('token_text', 'token_id') if n in trace.coords), None)
     if name is None: return [f'token {i}' for i in range(trace.sizes['token'])]
-    return list(map(visibly, trace[name].isel(example=example).values))
+    return [visibly(text) or '·' for text in trace[name].isel(example=example).values]      # the rest of a character
 
 def event_positions(
     trace:xr.Dataset, # a recorded thought

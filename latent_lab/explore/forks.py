@@ -123,6 +123,7 @@ def complete(
         elif edit.kind == 'drop': said = said.skip()
         elif edit.kind == 'answer': said = said.stop()
         else: said = said.step(partial(edited, edit=edit, generation=said, others=others))
+    if edits and not all(np.isfinite(m.held).all() for m in said.moments): raise ValueError(f'with {", ".join(f"thought {number}: {edit}" for number, edit in edits.items())} the numbers in the model are no longer finite, and there is no answer to show')
     return said
 
 def fork(

@@ -92,7 +92,7 @@ def moment(
 class MomentStore:
     "Moments of training as they come, in memory or in a folder"
     def __init__(self,
-        store:str|Path|None=None, # a folder; None keeps everything in memory
+        store:str|Path|None=None, # a folder that gets everything too; None keeps it in memory alone
     ): self.store, self.at, self.log = None if store is None else Path(store), {}, []
 
     def __len__(self)->int: return len(self.at)
@@ -154,10 +154,10 @@ def learning(
         if not Path(moments).is_dir(): raise ValueError(f'`moments={str(moments)!r}` is no folder; give the `store` of a `WatchLearning`')
         (moments := Moments(moments)).read()
     if not len(moments): raise ValueError(f'there are no moments yet{"" if moments.store is None else f" in {str(moments.store)!r}"}; the first one is kept when training begins')
-    traces = [moments.at[step] for step in moments.steps]
-    film = xr.concat(traces, xr.Variable('training_step', moments.steps), data_vars='all', coords='different', compat='equals', join='exact', combine_attrs='drop_conflicts')
+    at = dict(sorted(moments.at.items()))                            # as they are now: another one may come meanwhile
+    film = xr.concat(list(at.values()), xr.Variable('training_step', list(at)), data_vars='all', coords='different', compat='equals', join='exact', combine_attrs='drop_conflicts')
     logged = [(line['step'], line['loss']) for line in moments.log if 'loss' in line]
-    around = [next((loss for at, loss in logged if at >= step > 0), np.nan) for step in moments.steps]
+    around = [next((loss for when, loss in logged if when >= step > 0), np.nan) for step in at]
     return film.assign_coords(loss=('training_step', around))
 
 # %% ../../nbs/api/71_explore.learning.ipynb #96695cb1
@@ -165,7 +165,7 @@ class Watching:
     "Thinks about a few texts in a thread of its own, one moment after the other"
     def __init__(self,
         texts:str|Sequence[str],  # what the model thinks about
-        store:str|Path|None=None, # a folder for the moments; None keeps them in memory
+        store:str|Path|None=None, # a folder that gets the moments too; None keeps them in memory alone
         every:int|None=10,        # steps between two moments; None for at most fifty of them in a whole run
         max_new_tokens:int=12,    # of what the model says; 0 lets it be silent
         **thinking,               # further arguments of its `think`
@@ -180,7 +180,7 @@ class Watching:
         "In the thread: think, keep it, and tell those who follow"
         try: self.moments.add(moment(self.snapshot.model, self.texts, step, **self.asked))
         except Exception as error: self.error = error
-        for follower in self.followers: follower()
+        for follower in [*self.followers]: follower()
 
     def settle(self):
         "Wait for the thread; raise what went wrong there, if anything did"
@@ -229,7 +229,7 @@ class WatchLearning(TrainerCallback, Watching):
 
     def on_train_end(self, args, state, control, **kwargs):
         if state.is_world_process_zero: self.settle()
-        for follower in self.followers: follower()      # the loss is known up to the end
+        for follower in [*self.followers]: follower()      # the loss is known up to the end
 
 # %% ../../nbs/api/71_explore.learning.ipynb #cda26282
 def last_thoughts(
@@ -297,6 +297,7 @@ def probe_over_training(
 )->pd.DataFrame:                  # a row for each moment and quantity
     "What can be read off at which step, above chance and above the model that had learnt nothing"
     states, steps = states_over_training(film, site, layer)[:, :, token].swapaxes(0, 1), film.training_step.values.tolist()
+    if steps[0] != 0: raise ValueError(f'the first moment is of step {steps[0]}; what was learnt is told from a model that had learnt nothing, at step 0')
     table = probe(states, truth, **settings).table
     named = {f'thought {i+1}' if i < len(steps)-1 else 'answer': step for i, step in enumerate(steps)}      # a probe knows moments as thoughts
     found = pd.DataFrame(dict(step=table.thought.map(named), quantity=table.quantity, accuracy=table.accuracy, low=table.low, high=table.high, chance=table.chance, selectivity=table.above, p=table.p))
@@ -598,7 +599,13 @@ class LearningExplorer(LearningWiring, ipywidgets.VBox):
         self.add_class('ll-explorer')
         for control in self.controls.values(): control.observe(self.ask, 'value')
         self.follow_page()
+        self.followed = source.followers if isinstance(source, Watching) else []
         if isinstance(source, Watching): source.followers.append(self.refresh)
+
+    def close(self):
+        "Nobody looks any more"
+        if self.refresh in self.followed: self.followed.remove(self.refresh)
+        super().close()
 
     def follow(self,
         every:float=1., # seconds between two looks

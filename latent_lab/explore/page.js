@@ -171,8 +171,9 @@ function remembering(root, page, tell = null) {
   function keep() {
     const place = page.place();
     if (!place) return told("this cannot be kept");
-    if (tell) return say("keep");
-    if (!kept.some((row) => same(row.place, place))) showKept([...kept, { caption: page.caption(), code: code(), place }]);
+    if (tell) say("keep");
+    else if (!kept.some((row) => same(row.place, place))) showKept([...kept, { caption: page.caption(), code: code(), place }]);
+    told("kept, below");
   }
 
   function showKept(rows) {
@@ -254,7 +255,7 @@ function keepKeys(event) {
 // A page as a widget: it follows the traits of `state`, and tells it what the reader did. `follows(page, state)` adds to what is followed.
 function asWidget(mount, follows = () => ({})) {
   async function render({ model, el }) {
-    window.addEventListener("keydown", keepKeys, true);          // before JupyterLab hears of it; the same listener is never added twice
+    if (!globalThis.latentLabKeys) window.addEventListener("keydown", globalThis.latentLabKeys = keepKeys, true);   // before JupyterLab hears of it; every widget brings this file anew, and one of them is enough
     el.textContent = "Loading the picture…";
     const state = await referred(model, "state");
     const Plotly = await referred(model, "library").then(loadPlotly).catch((error) => {
@@ -285,7 +286,7 @@ async function plotlyInside() {
 
 // Pages about the same tokens share which of them is selected; at first it is that of the first page.
 function linkTokens(opened) {
-  const about = ({ frame }) => JSON.stringify(frame.positions), at = ({ page }) => page.place?.()?.position;
+  const about = ({ frame }) => JSON.stringify([frame.positions, frame.tokens]), at = ({ page }) => page.place?.()?.position;
   const tellOthers = (one) => {
     for (const other of opened) if (other !== one && at(one) !== undefined && at(other) !== undefined && about(one) === about(other) && at(one) !== at(other)) other.page.goTo({ ...other.page.place(), position: at(one), thought: Infinity });
   };

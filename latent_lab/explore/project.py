@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
+from scipy.spatial.distance import pdist, squareform
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -125,12 +126,16 @@ def neighbours_kept(
     rows:Float[np.ndarray, 'rows f'],   # states
     drawn:Float[np.ndarray, 'rows c'],  # their places on the map
     max_rows:int=1000,                  # rows looked at
-)->float:                               # 0 to 1; NaN below four rows
-    "The trustworthiness of a map"
+)->dict[str, float]:                    # `kept`, `by_chance` and `trustworthiness`, 0 to 1, NaN below four rows; `looked_at` rows
+    "How many of the nearest states are nearest on the map, ten of them or a fifth of all"
     from sklearn.manifold import trustworthiness
     pick = np.unique(np.linspace(0, len(rows)-1, max_rows).round().astype(int))
-    if len(pick) < 4: return math.nan
-    return float(trustworthiness(rows[pick], drawn[pick], n_neighbors=min(10, (len(pick)-1)//2)))
+    n, nearest = len(pick), max(1, min(10, (len(pick)-1)//5))
+    if n < 4: return dict.fromkeys(('kept', 'by_chance', 'trustworthiness'), math.nan) | dict(looked_at=n)
+    apart = (squareform(pdist(x[pick])) + np.diag(np.full(n, np.inf)) for x in (rows, drawn))
+    truly, shown = (distance.argpartition(nearest-1, 1)[:, :nearest] for distance in apart)
+    kept = (truly[:, :, None] == shown[:, None]).sum()/truly.size
+    return dict(kept=float(kept), by_chance=nearest/(n-1), trustworthiness=float(trustworthiness(rows[pick], drawn[pick], n_neighbors=nearest)), looked_at=n)
 
 # %% ../../nbs/api/60_explore.project.ipynb #9df14437
 def rows_fingerprint(
@@ -201,7 +206,7 @@ class Projector(ProjectorBase):
         else:
             self.estimator_, self.quality_ = neighbour_map(self.kind, self.n_components, self.random_state, len(X), progress), {}
             drawn = self.estimator_.fit_transform(X).astype('float32')
-        self.quality_ |= dict(rows=len(X), of=max(len(X), of or 0), trustworthiness=neighbours_kept(X, drawn))
+        self.quality_ |= dict(rows=len(X), of=max(len(X), of or 0)) | neighbours_kept(X, drawn)
         self.fingerprint_ = rows_fingerprint(X)
         return drawn
 
@@ -253,7 +258,8 @@ def describe_quality(
     "What a map keeps, in one line"
     projector._check(fitted=True)
     quality, name = projector.quality_, kinds[projector.kind]
-    kept = '' if math.isnan(quality['trustworthiness']) else f'neighbours kept: {quality["trustworthiness"]:.2f}'
+    among = f' of {quality["looked_at"]:,} states’' if quality['looked_at'] < quality['rows'] else ''
+    kept = '' if math.isnan(quality['kept']) else f'neighbours kept: {quality["kept"]:.0%}{among} (by chance {quality["by_chance"]:.0%})'
     some = f'fitted on {quality["rows"]:,} of {quality["of"]:,} states' if quality.get('of', 0) > quality['rows'] else ''
     if projector.is_linear:
         share = f'{projector.n_components} of {projector.n_features_in_} dimensions hold {quality["explained"]:.0%} of the variance'

@@ -298,7 +298,7 @@ def draw_path(
     dash:str='solid',                 # of the line
 )->list[go.Scatter]:                  # the line, and the dots with their numbers
     "The path of one question's thoughts"
-    numbers, look = [*map(str, range(1, len(places))), 'answer'], dict(name=name, legendgroup=name)
+    numbers, look = [*map(str, range(1, len(places))), 'answer'], dict(name=html.escape(name), legendgroup=name)
     return [scatter(places, mode='lines', line=dict(color=color, width=2, dash=dash), hoverinfo='skip', showlegend=False, **look),
             scatter(places, mode='markers+text', text=[f'<b>{n}</b>' for n in numbers], textposition='top center', textfont=dict(color=color, size=13), marker=dict(size=9, color=color, line=dict(width=1, color='#fff')),
                     customdata=[html.escape(t) for t in texts], hovertemplate='%{customdata}<extra>'+html.escape(name)+'</extra>', showlegend=True, **look)]

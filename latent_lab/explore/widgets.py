@@ -148,8 +148,7 @@ def expected_texts(
     "What the model thought would come; in words if these were written down, or occur in the trace"
     if 'predicted_text' in trace.coords: return [visibly(t) for t in trace.predicted_text.isel(example=path.example).values[path.tokens]]
     if not {'predicted', 'token_id', 'token_text'} <= set(trace.variables): return ['']*len(path.tokens)
-    texts = (t for e in range(trace.sizes['example']) for t in token_texts(trace, e))
-    text_of = {i: t for i, t in zip(trace.token_id.values.ravel().tolist(), texts) if t}
+    text_of = {i: visibly(t) for i, t in zip(trace.token_id.values.ravel().tolist(), trace.token_text.values.ravel().tolist()) if t}
     return [text_of.get(i, f'id {i}') if i >= 0 else '' for i in trace.predicted.isel(example=path.example).values[path.tokens].tolist()]
 
 def said_of(
@@ -687,14 +686,15 @@ class Settled(Awaited, Portable):
 # %% ../../nbs/api/64_explore.widgets.ipynb #1ad9c3d7
 class Returning(Settled):
     "What can go back to a view; needs `controls`, `page`, `latest` and `ask`"
-    here = ('position',)            # fields of the view that the page changes by itself
+    here, fills = ('position',), threading.RLock()   # fields of the view that the page changes by itself; held by the thread that changes controls
 
     @contextmanager
     def filling(self):
         "While this lasts, changes of controls come from no reader"
-        self.filler = threading.get_ident()
-        try: yield
-        finally: self.filler = None
+        with self.fills:
+            before, self.filler = self.filler, threading.get_ident()
+            try: yield
+            finally: self.filler = before
 
     def put(self, view):
         "Let the controls say what a view says"
@@ -746,12 +746,12 @@ class Explorer(Returning):
         "Let the page know the call, what was kept, and how far one can go back and forward"
         self.page.code, self.page.kept, self.page.steps = json.dumps(self.spelled()), json.dumps(self.kept_rows()), self.steps
 
-    def undo(self): return self.look(self.history.undo())     # back to the view before
+    def undo(self): return self.look(self.history.undo() if self.error is None else self.history)     # back to the view before; what was refused is taken back first
     def redo(self): return self.look(self.history.redo())     # forward to the one that was undone
 
     def look(self, history:Views):
         "Look at another of the views that were seen"
-        self.history = history
+        self.history, self.error, self.page.error = history, None, ''
         self.return_to(history.now.view)
         self.tell()
         return history.now.view
