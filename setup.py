@@ -16,8 +16,8 @@ class WithNotebooks(build_py):
         super().run()
         if self.editable_mode: return
         home = here/facts['nbs_path']
-        for file in home.glob('*/**/*'):
-            if file.suffix not in ('.ipynb', '.json', '.jpg') or '.ipynb_checkpoints' in file.parts: continue
+        for file in [home/'index.ipynb', *home.glob('*/**/*')]:
+            if file.suffix not in ('.ipynb', '.json', '.jpg', '.svg') or '.ipynb_checkpoints' in file.parts: continue
             place = Path(self.build_lib)/facts['lib_name']/'nbs'/file.relative_to(home)
             place.parent.mkdir(parents=True, exist_ok=True)
             self.copy_file(str(file), str(place))

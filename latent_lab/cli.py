@@ -88,10 +88,12 @@ def lab_notebooks()->list[Path]:
 def fresh_copies()->dict[str, bytes]: # place in the reader's folder -> what the file holds
     "The notebooks of the lab, and in folders all others, with what they need"
     home, found = notebooks_folder(), {}
-    for source in sorted(path for path in home.glob('*/**/*') if path.suffix in ('.ipynb', '.json', '.jpg') and '.ipynb_checkpoints' not in path.parts):
+    for source in [home/'index.ipynb', *sorted(path for path in home.glob('*/**/*') if path.suffix in ('.ipynb', '.json', '.jpg', '.svg') and '.ipynb_checkpoints' not in path.parts)]:
         name, data = source.relative_to(home).as_posix(), source.read_bytes()
-        if source.suffix == '.ipynb': data = data.replace(b'](../', b'](') if name.startswith('lab/') else data.replace(b'](../lab/', b'](../')
-        found[name.removeprefix('lab/')] = data
+        if source.suffix == '.ipynb':
+            data = data.replace(b'](../index.ipynb', b'](../front_page.ipynb')                # `index` is that of the lab here
+            data = data.replace(b'](lab/', b'](').replace(b'[CONTRIBUTING.md](../CONTRIBUTING.md)', b'CONTRIBUTING.md, in the repository') if '/' not in name else data.replace(b'](../', b'](') if name.startswith('lab/') else data.replace(b'](../lab/', b'](../')
+        found['front_page.ipynb' if name == 'index.ipynb' else name.removeprefix('lab/')] = data
     return found
 
 # %% ../nbs/api/82_cli.ipynb #a8614a2d

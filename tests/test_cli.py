@@ -802,4 +802,4 @@ def test_lab_opens_the_notebook_that_is_asked_for(server, tmp_path):
     child.start()
     said = ended(child, tmp_path)
     assert said.code == 0 and '/lab/tree/interpolation.ipynb' in said.out and said.out.strip().endswith('desk')
-    assert {path.name for path in (tmp_path/'desk').glob('*.ipynb')} == {'index.ipynb', 'interpolation.ipynb', 'learning.ipynb', 'ponder.ipynb', 'thoughts.ipynb', 'trajectories.ipynb'}
+    assert {path.name for path in (tmp_path/'desk').glob('*.ipynb')} == {'front_page.ipynb', 'index.ipynb', 'interpolation.ipynb', 'learning.ipynb', 'ponder.ipynb', 'thoughts.ipynb', 'trajectories.ipynb'}

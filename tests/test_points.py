@@ -1,4 +1,4 @@
-"What a notebook cannot show of maps: a million points in a real browser, the same picture from another process, and a machine without the extra."
+"What a notebook cannot show of maps: 144 thousand points in a real browser, the same picture from another process, and a machine without the extra."
 import re
 import subprocess
 import sys
