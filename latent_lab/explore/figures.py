@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['palette', 'ink', 'faint', 'ghost', 'amounts', 'around_zero', 'clear', 'names_only', 'most_walks', 'most_cells',
            'bookkeeping', 'timings', 'style', 'empty_figure', 'sites', 'check_choice', 'Walk', 'walk', 'Anchors',
-           'anchors', 'place', 'visibly', 'token_texts', 'event_positions', 'color_names', 'color_values',
+           'anchors', 'place', 'visibly', 'called', 'token_texts', 'event_positions', 'color_names', 'color_values',
            'color_groups', 'with_gaps', 'scatter', 'hover_texts', 'format_value', 'split_steps', 'draw_lines',
            'marked_walks', 'draw_density', 'draw_points', 'draw_marks', 'style_map', 'draw_trajectory', 'animate_walk',
            'as_projector', 'trajectory', 'answers', 'along', 'draw_answers', 'draw_means', 'mark_events', 'confidence',
@@ -143,6 +143,12 @@ def visibly(
     "A token as a reader would write it, blanks visible"
     return str(text).translate(str.maketrans({' ': '␣', '\n': '↵', '\t': '⇥'}))
 
+def called(
+    name:str, # a variable or coordinate of a trace
+)->str:
+    "What people call it"
+    return {'nll': 'surprise (nll)'}.get(name, name.replace('_', ' '))
+
 def token_texts(
     trace:xr.Dataset, # a recorded thought
     example:int=0,    # one of its examples
@@ -229,8 +235,8 @@ def hover_texts(
     texts, extra = token_texts(trace, walk.example), {n: trace[n].isel(example=walk.example).values for n in ('confidence', 'nll') if n in trace and n != color}
     said = color_values(trace, walk, color)
     return [f'<b>{html.escape(texts[t])}</b>  at {t}, example {walk.example}'
-            + ('' if color in ('position', 'example') else f'<br>{html.escape(color)}: {html.escape(format_value(v))}')
-            + ''.join(f'<br>{n}: {format_value(values[t])}' for n, values in extra.items()) for t, v in zip(walk.tokens, said)]
+            + ('' if color in ('position', 'example') else f'<br>{html.escape(called(color))}: {html.escape(format_value(v))}')
+            + ''.join(f'<br>{called(n)}: {format_value(values[t])}' for n, values in extra.items()) for t, v in zip(walk.tokens, said)]
 
 def format_value(
     value, # a number, a truth value or a text
@@ -296,7 +302,7 @@ def draw_points(
     size = (4 if len(places) > 400 else 7) - 3*(places.shape[1] == 3)
     edge, look = dict(width=.6, color='rgba(128,128,128,.7)'), dict(mode='markers', hovertemplate='%{text}<extra></extra>')
     if (groups := color_groups(values)) is None:
-        bar = dict(title=dict(text=color, side='right', font_size=12), thickness=10, len=.8, outlinewidth=0, tickfont_size=11, nticks=6, x=1.01)
+        bar = dict(title=dict(text=called(color), side='right', font_size=12), thickness=10, len=.8, outlinewidth=0, tickfont_size=11, nticks=6, x=1.01)
         marker = dict(size=size, color=values.astype('float32'), colorscale=amounts, showscale=True, colorbar=bar, line=edge)
         return [scatter(places, many, text=hover, marker=marker, showlegend=False, name=color, **look)]
     return [scatter(places[which], many, text=hover[which], name=f'{color} {html.escape(name)}', marker=dict(size=size, color=palette[i % 8], line=edge), **look)

@@ -22,7 +22,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 from plotly.colors import unlabel_rgb
 
-from .figures import amounts, check_choice, color_groups, color_names, empty_figure, format_value, palette, scatter, style, style_map
+from .figures import amounts, called, check_choice, color_groups, color_names, empty_figure, format_value, palette, scatter, style, style_map
 from .project import Projector, check_rows, describe_quality
 
 # %% ../../nbs/api/70_explore.points.ipynb #6ce92c23
@@ -369,7 +369,7 @@ class PointsExplorer(PointChoice, ipywidgets.VBox):
         table, settings = scatter_frame(self.points, self.color)
         self.scatter = library.Scatter(data=table, x='x', y='y', height=height, legend=True, axes_grid=False)
         self.scatter.color(by='color', **settings).size(default=4 if len(self.points) <= most_webgl else 1).options(transition_points=False)      # small marks: a million large ones hide each other, and take long
-        self.chooser = ipywidgets.Dropdown(description='Colour by', options=[(name.replace('_', ' '), name) for name in names], value=self.color)
+        self.chooser = ipywidgets.Dropdown(description='Colour by', options=[(called(name), name) for name in names], value=self.color)
         self.said, self.chosen, self.problem = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.HTML()
         ipywidgets.VBox.__init__(self, [self.said, self.chooser, self.scatter.widget, self.chosen, self.problem])
         self._say()

@@ -40,7 +40,7 @@ from IPython import get_ipython
 from plotly.colors import sample_colorscale
 from plotly.offline import get_plotlyjs
 
-from .figures import (Walk, amounts, anchors, color_groups, color_names, color_values, draw_trajectory, empty_figure,
+from .figures import (Walk, amounts, anchors, called, color_groups, color_names, color_values, draw_trajectory, empty_figure,
     event_positions, format_value, palette, place, scatter, sites, token_texts, visibly, walk)
 from .project import Projector, describe_quality, describe_wait, expected_seconds, kinds
 from ..trace import counted
@@ -160,7 +160,7 @@ def said_of(
     texts, expected, names = token_texts(trace, path.example), expected_texts(trace, path), dict.fromkeys([color, 'rule', 'phase', 'confidence'])
     facts = {n: list(map(format_value, color_values(trace, path, n))) for n in names if n in color_names(trace) and n not in ('position', 'example')}
     return [f'“{texts[t]}” at {t}' + (f' · expected “{expected[i]}”' if expected[i] else '')
-            + ''.join(f' · {n.replace("_", " ")} {v[i]}' for n, v in facts.items() if v[i] != '–') for i, t in enumerate(path.tokens)]
+            + ''.join(f' · {called(n)} {v[i]}' for n, v in facts.items() if v[i] != '–') for i, t in enumerate(path.tokens)]
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #8eb66005
 def token_table(
@@ -196,7 +196,7 @@ def describe_view(
     "A view in words"
     if not len(path.tokens): return f'Example {view.example}, site {view.site}: no recorded token, every value is missing.'
     groups = color_groups(color_values(trace, path, view.color))
-    colored = f'coloured by {view.color}' + (f' ({", ".join(name for name, _ in groups)})' if groups and view.color != 'example' else '')
+    colored = f'coloured by {called(view.color)}' + (f' ({", ".join(name for name, _ in groups)})' if groups and view.color != 'example' else '')
     events = ''.join(f' The truth says: {name} at {at}.' for name, at in event_positions(trace, view.example).items())
     return f'Path of {view.site} over {counted(len(path.tokens), "token")} of example {view.example}, {colored}. {quality}.{events}'
 
@@ -619,7 +619,7 @@ def fill_controls(
     "Let controls offer what a trace has"
     site = view.site if view else controls['site'].value
     layers = trace[site if site in trace else sites(trace)[0]].sizes.get('layer', 0)
-    options = dict(example=example_names(trace), site=[(s, s) for s in sites(trace)], color=[(c.replace('_', ' '), c) for c in color_names(trace)],
+    options = dict(example=example_names(trace), site=[(s, s) for s in sites(trace)], color=[(called(c), c) for c in color_names(trace)],
                    layer=[('last', -1), *((str(i), i) for i in range(layers-1))])
     for name, offered in options.items():
         control = controls[name]
