@@ -31,7 +31,7 @@ from plotly.colors import sample_colorscale
 from .figures import clear, faint, ink, palette, scatter, style, style_map
 from .interpolate import KnownIdeas, as_array, check_texts, check_way, even_alphas, lengths, like, open_gaps, say, stretches, through, ways, word_difference, word_origins
 from .project import Projector, describe_quality
-from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_assets, plain_error, plotly_library
+from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, model_facts, page_assets, plain_error, plotly_library
 from ..trace import counted
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #632648ed
@@ -419,7 +419,7 @@ class Interpolation(Journey):
 
     def title(self)->str: return f'From “{short(self.view.texts[0], 40)}” to “{short(self.view.texts[-1], 40)}”'
 
-    def facts(self)->dict: return dict(model=getattr(self.reader.model, 'name_or_path', ''))
+    def facts(self)->dict: return model_facts(self.reader.model)
 
     def place_of(self, view:InterpolationView)->dict|None: return dict(alpha=view.alpha) if view.way == self.view.way else None
 
