@@ -57,7 +57,8 @@ def test_code_shows_again_what_was_asked_for_on_the_way():
     plain = explorer.as_code()
     explorer.page.asked = explorer.page.alpha = .43
     explorer.settle().page.pushed = [.43, .4123456, -.2123456]           # in the digits of a mouse
-    assert len(explorer.settle().table()) == 13
+    explorer.keep()
+    assert len(explorer.settle().table()) == 13 and explorer.keep().code.tolist() == [explorer.as_code()]     # a view is kept once, as it is now
     assert explorer.as_code() == f'{plain[:-1]}, alpha=0.43, readings=[0.43], pushed=[(0.43, 0.4123, -0.2123)])'
     for again in (eval(explorer.as_code(), names), eval(explorer.as_code().replace('InterpolationExplorer', 'Interpolation'), names | dict(Interpolation=Interpolation))):
         assert again.view == explorer.view and again.as_code() == explorer.as_code() and again.describe() == explorer.describe()

@@ -530,8 +530,10 @@ class Keeping(Spelled):
     def seen(self)->Seen: return Seen(self.view, self.caption(), time.time(), self.as_code())
 
     def keep(self)->pd.DataFrame:
-        "Put the present view by"
-        if all(kept.view != self.view for kept in self.kept_views): self.kept_views = (*self.kept_views, self.seen())[-most_kept:]
+        "Put the present view by, once, with the code that it has now"
+        now = self.seen()
+        again = tuple(kept._replace(caption=now.caption, code=now.code) if kept.view == now.view else kept for kept in self.kept_views)
+        self.kept_views = again if any(kept.view == now.view for kept in again) else (*again, now)[-most_kept:]
         self.tell()
         return self.kept()
 
