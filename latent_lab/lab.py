@@ -21,7 +21,7 @@ from . import hub
 from .explore.debugger import ThoughtExplorer
 from .explore.interpolation import InterpolationExplorer
 from .explore.pondering import PonderExplorer
-from .explore.widgets import Awaited, LatestWins, Saved, TrajectoryExplorer, pages_html, plain_error, still_html, write_page
+from .explore.widgets import Awaited, LatestWins, Saved, TrajectoryExplorer, model_facts, pages_html, plain_error, still_html, write_page
 
 # %% ../nbs/api/83_lab.ipynb #fd9ee6ff
 def thinking_model(
@@ -116,7 +116,8 @@ class Opened:
         texts:str|Sequence[str]|None=None, # as for `explorers`
     ):
         self.model = thinking_model(checkpoint)
-        self.explorers, self.links = explorers(self.model, texts)
+        self.texts = [texts] if isinstance(texts, str) else list(texts or first_texts(self.model))
+        self.explorers, self.links = explorers(self.model, self.texts)
 
     def describe(self)->str:
         "What is open"
@@ -124,11 +125,19 @@ class Opened:
 
     def to_html(self)->str:
         "All explorers as one page that needs no network, with one selection between them"
-        return pages_html([explorer.part() | dict(title=title) for title, explorer in self.explorers.items()], f'Inside {self.model.name_or_path}', f'{self.describe()} · {date.today()}')
+        return pages_html([explorer.part() | dict(title=title) for title, explorer in self.explorers.items()], f'Inside {self.model.name_or_path}', f'{self.describe()} · fingerprint {model_facts(self.model)["weights"]} · {date.today()}')
+
+    def asked(self)->list[str]:
+        "What it is asked now; of several texts that are offered, the present one first"
+        view = next(iter(self.explorers.values())).view
+        now = getattr(view, 'question', None) or view.texts
+        return [now, *(text for text in self.texts if text != now)] if isinstance(now, str) else list(now)
 
     def as_code(self)->str:
         "The line that opens the same"
-        return f'Lab({self.model.name_or_path!r})'
+        texts = self.asked()
+        said = [] if texts == first_texts(self.model) else [texts if len(texts) > 1 else texts[0]]
+        return f'Lab({", ".join(map(repr, (self.model.name_or_path, *said)))})'
 
     def close(self):
         "Another one takes its place"

@@ -187,6 +187,45 @@ def test_by_mouse_and_mistakes(ways, browser):
         assert not errors_of_ours(page), page.errors
 
 
+def test_back_to_what_was_read(ways, browser):
+    "Undo leads to the very place on a way, with all that was read on it"
+    with watched(browser) as page:
+        open_notebook(page, ways, 'words.ipynb')
+        run_all(page)
+        element = ready(page)
+        slider, count, undo, redo = element.get_by_role('slider'), element.locator('.ll-count'), *(page.get_by_role('button', name=name) for name in ('Undo', 'Redo'))
+        slider.focus()
+        for key in ('PageUp', 'Shift+ArrowRight'): page.keyboard.press(key)       # beside a reading, which would attract a hand
+        expect(rows(element)).to_have_count(12)
+        element.locator('.ll-plot').focus()
+        for key in (*['ArrowLeft']*6, 'Enter'): page.keyboard.press(key)
+        expect(element.locator('.ll-pushed tr')).to_have_count(1)
+        page.keyboard.press('Escape')
+        expect(count).to_have_text('α 0.21')
+        expect(element.locator('.ll-code')).to_contain_text('alpha=0.21, readings=[0.21], pushed=[(0.21, ')
+        page.wait_for_timeout(600)                                                # long enough to be remembered
+        page.get_by_role('button', name='+ text').click()
+        expect(rows(element)).to_have_count(21)
+        slider.focus()
+        page.keyboard.press('End')
+        expect(count).to_have_text('α 2.00')
+        page.wait_for_timeout(800)
+        steps = 0
+        while rows(element).count() > 12 and steps < 6:
+            undo.click(), page.wait_for_timeout(900)
+            steps += 1
+        expect(rows(element)).to_have_count(12)
+        expect(element.locator('.ll-pushed tr')).to_have_count(1)
+        expect(count).to_have_text('α 0.21')
+        expect(undo).to_have_attribute('aria-disabled', 'false')
+        expect(redo).to_have_attribute('aria-disabled', 'false')
+        for _ in range(steps): redo.click(), page.wait_for_timeout(900)
+        expect(redo).to_have_attribute('aria-disabled', 'true')
+        expect(rows(element)).to_have_count(21)
+        expect(count).to_have_text('α 2.00')
+        assert not errors_of_ours(page), page.errors
+
+
 def test_busy_kernel(ways, browser):
     "While a cell runs, the slider reads what was read within a tenth of a second"
     with held(ways) as busy, watched(browser) as page:

@@ -11,6 +11,7 @@ import pytest
 from conftest import EXPLORERS, toy_explorer
 
 from latent_lab.explore.forks import Edit
+from latent_lab.explore.interpolation import Interpolation
 from latent_lab.explore.project import spiral_trace
 from latent_lab.explore.widgets import Portable, TrajectoryExplorer, frame_json, page_asset
 
@@ -49,6 +50,46 @@ def test_code_shows_the_same_again(kind):
     assert again.view == explorer.view
     assert json.loads(frame_json(again.frame())) == json.loads(frame_json(explorer.frame()))
     assert frame_json(toy_explorer(kind)[0].frame()) != frame_json(explorer.frame())
+
+
+def test_code_shows_again_what_was_asked_for_on_the_way():
+    "A reading between two others, one beside the way, every change: the interpolation explorer reads what its reader wants, and its code says what that was"
+    explorer, names = toy_explorer('interpolation')
+    plain = explorer.as_code()
+    explorer.page.asked = explorer.page.alpha = .43
+    explorer.settle().page.pushed = [.43, .4123456, -.2123456]           # in the digits of a mouse
+    explorer.keep()
+    assert len(explorer.settle().table()) == 13 and explorer.keep().code.tolist() == [explorer.as_code()]     # a view is kept once, as it is now
+    assert explorer.as_code() == f'{plain[:-1]}, alpha=0.43, readings=[0.43], pushed=[(0.43, 0.4123, -0.2123)])'
+    for again in (eval(explorer.as_code(), names), eval(explorer.as_code().replace('InterpolationExplorer', 'Interpolation'), names | dict(Interpolation=Interpolation))):
+        assert again.view == explorer.view and again.as_code() == explorer.as_code() and again.describe() == explorer.describe()
+        pd.testing.assert_frame_equal(again.table(), explorer.table())
+        assert json.loads(frame_json(again.frame())) == json.loads(frame_json(explorer.frame()))
+    explorer.controls['sharpen'].click()
+    again = eval(explorer.settle().as_code(), names)
+    assert len(again.table()) > 20 and json.loads(frame_json(again.frame())) == json.loads(frame_json(explorer.frame()))
+
+
+def test_what_was_read_stays():
+    "What was read on a way is there when one comes back to it, and the model is not asked again"
+    explorer, names = toy_explorer('interpolation')
+    explorer.rest, explorer.page.asked, decode = 0., .43, names['model'].decode
+    explorer.settle().page.pushed = [.43, .4, -.2]
+    explorer.settle().keep()
+    left, old = explorer.table(), explorer.boxes[0].value
+    assert len(left) == 13
+    other = lambda: setattr(explorer.boxes[0], 'value', 'The old cat rests in town.')
+    for away, back in ((other, explorer.undo), (lambda: setattr(explorer.controls['kind'], 'value', 'linear'), explorer.undo), (explorer.controls['more'].click, explorer.controls['fewer'].click),
+                       (other, lambda: setattr(explorer.page, 'wish', json.dumps([time.time(), 'return', 0]))), (other, lambda: setattr(explorer.boxes[0], 'value', old))):
+        names['model'].decode = decode
+        away()
+        assert len(explorer.settle().table()) != 13
+        names['model'].decode = None                                     # nobody asks it
+        back()
+        pd.testing.assert_frame_equal(explorer.settle().table(), left)
+    explorer.undo()
+    explorer.redo()
+    pd.testing.assert_frame_equal(explorer.settle().table(), left)
 
 
 @each_explorer

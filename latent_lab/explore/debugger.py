@@ -29,7 +29,7 @@ from .figures import empty_figure, palette, scatter, style, style_map
 from .forks import EDITS, Branch, Compared, Edit, History, as_edit, compare, complete, spelled_edits, sweep
 from .project import Projector, describe_quality
 from .thoughts import Company, Generation, Moment, ask, company, draw_company, draw_path, layer_names, lens_words, path_states, thought_map, token_list
-from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_assets, plain_error, plotly_library
+from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, model_facts, page_assets, plain_error, plotly_library
 from ..trace import check_thinks, counted
 
 # %% ../../nbs/api/69_explore.debugger.ipynb #8059fcd0
@@ -356,7 +356,7 @@ class Debugger(Forking):
 
     def title(self)->str: return f'What it thought about “{self.view.question}”'
 
-    def facts(self)->dict: return dict(model=getattr(self.thinker.model, 'name_or_path', ''))
+    def facts(self)->dict: return model_facts(self.thinker.model)
 
     def place_of(self, view:ThoughtView)->dict|None:
         if (view.question, view.asked) != (self.view.question, self.view.asked): return None

@@ -131,7 +131,7 @@ function onPlot(plot) {
 
 export function mount(root, Plotly, tell = null) {
   const parts = buildWay(root, Boolean(tell));
-  let frame = null, alpha = 0, chosen = null, push = [0, 0], spoken = null, now = null, timer = null, asking = null;
+  let frame = null, alpha = 0, chosen = null, push = [0, 0], spoken = null, now = null, timer = null, asking = null, awaited = null;
   const tellError = tellerIn(parts.error), drawn = drawing(tellError);
 
   const last = () => frame.stops.at(-1).alpha;
@@ -204,10 +204,23 @@ export function mount(root, Plotly, tell = null) {
     }, after);
   }
 
+  function stand(at) {
+    alpha = at;
+    chosen = null; push = [0, 0]; awaited = null;
+    mark(); redraw();
+  }
+
   function arrive(at, ask) {
-    alpha = Math.min(Math.max(0, Math.round(1000 * at) / 1000), last());
-    chosen = null; push = [0, 0];
-    mark(); redraw(); rest(ask);
+    stand(Math.min(Math.max(0, Math.round(1000 * at) / 1000), last()));
+    rest(ask);
+  }
+
+  // The kernel leads to a place: exactly there, and nobody need tell it so. If the present way is too short, it will show the one that is meant.
+  function obey(to) {
+    if (!frame || to === alpha) return;
+    clearTimeout(asking);
+    if (to > last() || !frame.rows.length) awaited = to;
+    else stand(to);
   }
 
   function move(to, ask = false) {                               // a reading attracts what comes near it
@@ -308,6 +321,7 @@ export function mount(root, Plotly, tell = null) {
     if (first) alpha = next.alpha;
     if (next.way !== frame?.way) { chosen = null; push = [0, 0]; }
     frame = next;
+    if (awaited !== null && awaited <= last()) [alpha, awaited] = [awaited, null];
     alpha = Math.min(alpha, last());
     parts.slider.max = last();
     parts.slider.disabled = parts.play.disabled = !frame.rows.length;
@@ -340,7 +354,7 @@ export function mount(root, Plotly, tell = null) {
   return {
     show,
     hear(said) { spoken = said && { near: [], nll: null, off: null, ...said }; if (spoken && frame?.rows.length) mark(); },
-    move: (to) => { if (frame && Math.abs(to - alpha) > near) move(to); },
+    obey,
     place: () => (frame && chosen === null && !pushing() ? { alpha } : null),   // what was read beside the way is in the table, and no place of its own
     goTo: (place) => arrive(place.alpha),
     chosen: () => (frame ? { alpha: alpha === 0.5 ? null : Number.isInteger(alpha) ? alpha.toFixed(1) : `${alpha}` } : {}),
@@ -352,6 +366,6 @@ export function mount(root, Plotly, tell = null) {
 }
 
 export default asWidget(mount, (page, state) => ({
-  alpha: () => page.move(state.get("alpha")),
+  alpha: () => page.obey(state.get("alpha")),
   spoken: () => page.hear(JSON.parse(state.get("spoken") || "null")),
 }));

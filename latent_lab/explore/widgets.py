@@ -8,8 +8,9 @@ __all__ = ['trail', 'held', 'page', 'most_kept', 'most_views', 'TrajectoryView',
            'frame', 'plain_figure', 'frame_json', 'NewestRequest', 'LatestWins', 'page_asset', 'page_assets',
            'PlotlyLibrary', 'plotly_library', 'PageState', 'PageElement', 'packed_plotly', 'pages_html', 'page_html',
            'write_beside', 'write_page', 'still_svg', 'still_html', 'Exploration', 'Spelled', 'Seen', 'Keeping',
-           'Saved', 'Portable', 'example_names', 'make_controls', 'fill_controls', 'Views', 'plain_error', 'Awaited',
-           'Settled', 'Returning', 'heard_meanwhile', 'Explorer', 'Wiring', 'TrajectoryExplorer']
+           'model_facts', 'Saved', 'Portable', 'example_names', 'make_controls', 'fill_controls', 'Views',
+           'plain_error', 'Awaited', 'Settled', 'Returning', 'heard_meanwhile', 'Explorer', 'Wiring',
+           'TrajectoryExplorer']
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #f633ade4
 import base64
@@ -43,7 +44,7 @@ from plotly.offline import get_plotlyjs
 from .figures import (Walk, amounts, anchors, called, color_groups, color_names, color_values, draw_trajectory, empty_figure,
     event_positions, format_value, palette, place, scatter, sites, token_texts, visibly, walk)
 from .project import Projector, describe_quality, describe_wait, expected_seconds, kinds
-from ..trace import counted
+from ..trace import counted, weights_fingerprint
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #ed616985
 @dataclass(frozen=True, kw_only=True)
@@ -528,8 +529,10 @@ class Keeping(Spelled):
     def seen(self)->Seen: return Seen(self.view, self.caption(), time.time(), self.as_code())
 
     def keep(self)->pd.DataFrame:
-        "Put the present view by"
-        if all(kept.view != self.view for kept in self.kept_views): self.kept_views = (*self.kept_views, self.seen())[-most_kept:]
+        "Put the present view by, once, with the code that it has now"
+        now = self.seen()
+        again = tuple(kept._replace(caption=now.caption, code=now.code) if kept.view == now.view else kept for kept in self.kept_views)
+        self.kept_views = again if any(kept.view == now.view for kept in again) else (*again, now)[-most_kept:]
         self.tell()
         return self.kept()
 
@@ -555,6 +558,12 @@ class Keeping(Spelled):
         return [dict(caption=k.caption, code=k.code, place=self.place_of(k.view)) for k in self.kept_views]
 
 # %% ../../nbs/api/64_explore.widgets.ipynb #939f920e
+def model_facts(
+    model, # of a page
+)->dict:   # its name, and a fingerprint of its weights, if it has any
+    "Which model it was, for the foot of a page"
+    return dict(model=getattr(model, 'name_or_path', ''), weights=weights_fingerprint(model) if hasattr(model, 'state_dict') else '')
+
 class Saved:
     "What can be written to a file; needs `to_html`"
     def snapshot(self,
@@ -572,7 +581,7 @@ class Portable(Saved, Keeping):
 
     def title(self)->str: return f'The path of {self.view.site}, example {self.view.example}'   # of the page
 
-    def facts(self)->dict: return {'model': self.trace.attrs.get('model'), 'data': self.trace.attrs.get('data')}   # at its foot
+    def facts(self)->dict: return {name: self.trace.attrs.get(name) for name in ('model', 'weights', 'data')}   # at its foot
 
     def part(self)->dict:
         "What is seen here, as a part of a page"
