@@ -239,8 +239,14 @@ def test_numbers_become_sentences(tmp_path, browser):
 @pytest.mark.parametrize('length, listed', [(60, ['● stopped, sure', '✖ ran out', '┊ not thought']), (1200, ['✖ ran out', 'Of more than 1,000 tokens only those that ran out are marked'])])
 def test_legend_lists_what_is_drawn(tmp_path, browser, length, listed):
     with watched(browser) as page:
-        page.goto(Ponder(pondering_trace('surprise', 1, length, 4)).snapshot(tmp_path/'it.html').as_uri())
+        trace = pondering_trace('surprise', 1, length, 4)
+        if length == 60: trace = trace.assign_coords(switch_position=('example', [20]))
+        page.goto(Ponder(trace).snapshot(tmp_path/'it.html').as_uri())
         element = ready(page)
+        expect(element.locator('.ll-columns .annotation-text')).to_have_text(['switch'] if length == 60 else [])      # what the truth says happened
+        if length == 60:
+            name, line = element.locator('.ll-columns .annotation-text').bounding_box(), cell_at(element, 20, 1)
+            assert abs(name['x']+name['width']/2 - line[0]) < 2 and name['y']+name['height'] < line[1]
         expect(element.locator('.ll-marks > span')).to_have_text(listed)
         assert element.locator('.ll-columns').evaluate('plot => plot.data.slice(1, -4).map((trace) => trace.name)') == (['not thought any more', 'sure', 'ran out'] if length == 60 else ['ran out'])
         gutter = element.locator('.ll-gutter .ll-row, .ll-gutter .ll-tick').evaluate_all("""all => all.map((one) => { const box = document.createRange(); box.selectNodeContents(one); const { left, right, top, bottom } = box.getBoundingClientRect(); return [left, right, top, bottom] })""")

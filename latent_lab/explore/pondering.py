@@ -7,7 +7,7 @@ __all__ = ['made_config', 'DRIVES', 'CALLED', 'most_marked', 'few_marks', 'COLOR
            'trace_only', 'saved_only', 'foresight', 'made_thoughts', 'pondering_trace', 'Words', 'Spelling', 'Speller',
            'config_of', 'layer_names', 'check_thoughts', 'PonderedText', 'reasons', 'pondering', 'count', 'why_here',
            'said_of', 'token_axis', 'brightest', 'heat_traces', 'style_tokens', 'ponder_heatmap', 'profile_rows',
-           'in_rows', 'draw_profile', 'halting_profile', 'memory_profile', 'draw_pondering', 'thought_map',
+           'in_rows', 'draw_profile', 'halting_profile', 'memory_profile', 'mark_rows', 'draw_pondering', 'thought_map',
            'thought_places', 'draw_thoughts', 'told_to_stop', 'next_chances', 'Otherwise', 'another_thought',
            'each_otherwise', 'PrefixCaches', 'PonderView', 'fitting', 'shade_of', 'text_shades', 'table_rows',
            'sent_once', 'layer_frame', 'PonderAtlas', 'verdict_rows', 'describe_pondering', 'ponder_frame',
@@ -37,7 +37,7 @@ from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
 from .. import __version__
-from .figures import amounts, empty_figure, faint, format_value, ink, palette, scatter, style, style_map, token_texts
+from .figures import amounts, empty_figure, event_positions, faint, format_value, ink, mark_events, palette, scatter, style, style_map, token_texts
 from .interpolation import short
 from .project import Projector, describe_quality
 from .widgets import Explorer, LatestWins, PageElement, PageState, Portable, frame_json, page_assets, plain_error, plotly_library
@@ -170,6 +170,7 @@ class PonderedText(NamedTuple):
     measures:dict[str, np.ndarray]        # 'gate', 'nll', …: one number a token; 'surprise', 'write': one for each layer with a memory
     states:Float[np.ndarray, 'm k f']|None # after each thought
     threshold:float                       # at which chances suffice
+    events:dict[str, int]                 # what the truth says happened -> at which of these tokens
 
 def reasons(
     chance:Float[np.ndarray, 'm k'], # of stopping, after each thought
@@ -198,9 +199,10 @@ def pondering(
     part = lambda name, *axes: one[name].transpose('token', *axes).values[real] if name in one else None
     alone = {name: part(name).astype('float64') for name in ('remainder', 'gate', 'nll') if name in one}
     memory = {name: part(name, ...).reshape(real.sum(), one.sizes.get('memory_layer', 1)) for name in ('surprise', 'write') if name in one}
-    steps, threshold = part('ponder_steps').astype(int), 1-config_of(trace).get('epsilon', .01)
-    return PonderedText(np.flatnonzero(real), [t for t, there in zip(token_texts(trace, example), real) if there], steps, **reasons(part('halt', 'step'), steps, threshold),
-                     measures=alone | memory, states=part('thought', 'step', 'feature'), threshold=threshold)
+    steps, threshold, positions = part('ponder_steps').astype(int), 1-config_of(trace).get('epsilon', .01), np.flatnonzero(real)
+    events = {name: int(np.searchsorted(positions, at)) for name, at in event_positions(trace, example).items() if at <= positions.max(initial=-1)}
+    return PonderedText(positions, [t for t, there in zip(token_texts(trace, example), real) if there], steps, **reasons(part('halt', 'step'), steps, threshold),
+                     measures=alone | memory, states=part('thought', 'step', 'feature'), threshold=threshold, events=events)
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #e152ace6
 def count(n:int, what:str='thought')->str: return f'{n} {what}{"" if n == 1 else "s"}'
@@ -286,7 +288,8 @@ def ponder_heatmap(
     most = p.chance.shape[1]
     name, mean, only = layer_names(trace)[layer], p.steps.mean(), '; only these are marked' if len(p.steps) > most_marked else ''
     fig = style_tokens(go.Figure(heat_traces(p)), p, 'Chance of stopping after each thought', f'{name}: {mean:.2f} thoughts a token, {p.ran_out.sum()} of {len(p.steps)} ran out{only}', 200+22*most)
-    return fig.update_yaxes(title_text='thought', range=[most+.5, .5], dtick=1, showgrid=False)
+    if p.events: fig.update_layout(margin_t=112, height=fig.layout.height+20, legend_y=1+20/(fig.layout.height-140))   # their names are between the picture and its legend
+    return mark_events(fig, p.events).update_yaxes(title_text='thought', range=[most+.5, .5], dtick=1, showgrid=False)
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #4cc67e27
 def profile_rows(
@@ -348,6 +351,16 @@ def memory_profile(
     return draw_profile(trace, pondering(trace, example), (CALLED['surprise'], CALLED['write']), 'What the memory made of it', 'This model has no memory.')
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #6bcf9da9
+def mark_rows(
+    fig:go.Figure,         # of `in_rows`, changed in place
+    events:dict[str, int], # name -> token
+)->go.Figure:              # the same figure
+    "A dashed line through all rows where the truth says something happened, named above the first"
+    for name, at in events.items():
+        fig.add_vline(x=at, line=dict(color=ink, width=1.5, dash='dash'), row='all', col=1)
+        fig.add_annotation(x=at, xref='x', y=1, yref='paper', yanchor='bottom', text=html.escape(name), showarrow=False, font=dict(size=12, color=ink))
+    return fig.update_layout(margin_t=24) if events else fig
+
 def draw_pondering(
     trace:xr.Dataset, # a recorded thought
     p:PonderedText,   # how one of its examples was thought about
@@ -362,7 +375,7 @@ def draw_pondering(
     for i, (title, parts) in enumerate(rows.items(), 1):
         top = max((float(np.nanmax(t.y)) for t in parts if i > 1), default=1.)
         fig.update_yaxes(range=[0, 1.08*top or 1], tickvals=[0, float(f'{top:.2g}')], row=i, col=1, showgrid=False, rangemode='tozero')
-    return fig.update_yaxes(range=[most+.5, .5], tickvals=sorted({1, *range(2, most+1, max(1, most//6)), most}), row=1, col=1)
+    return mark_rows(fig, p.events).update_yaxes(range=[most+.5, .5], tickvals=sorted({1, *range(2, most+1, max(1, most//6)), most}), row=1, col=1)
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #8a6ae1ec
 def thought_map(
@@ -684,6 +697,10 @@ class PonderElement(PageElement):
     _esm, _css = page_assets('pondering')
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #cd0594d3
+most_tokens = 1024   # of a text; more than a page can show
+trace_only = 'A recorded trace cannot be asked. Give the explorer the model and a text, and see here what another thought would have changed.'
+saved_only = 'Not asked before this page was saved. The saved page has no model; it knows the answers that were asked for.'
+
 def longest(
     p:PonderedText,         # how it was thought about
     position:int|None=None, # of a token, if it is chosen already
@@ -694,10 +711,6 @@ def longest(
     return dict(position=position, thought=int(p.steps[position])-1)
 
 # %% ../../nbs/api/66_explore.pondering.ipynb #ab41c4dc
-most_tokens = 1024   # of a text; more than a page can show
-trace_only = 'A recorded trace cannot be asked. Give the explorer the model and a text, and see here what another thought would have changed.'
-saved_only = 'Not asked before this page was saved. The saved page has no model; it knows the answers that were asked for.'
-
 class PonderExploration(Portable):
     "A trace of thoughts, or a model at work, without any controls"
     def __init__(self,
