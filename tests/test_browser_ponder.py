@@ -2,12 +2,13 @@
 import re
 import time
 
+import numpy as np
 import pytest
 import xarray as xr
 from conftest import add_toy_notebook, errors_of_ours, expect_change, held, open_notebook, patience, run_all, watched
 from playwright.sync_api import expect
 
-from latent_lab.explore.pondering import Ponder, PonderExplorer, Speller, pondering_trace
+from latent_lab.explore.pondering import Ponder, PonderExplorer, Speller, pondering, pondering_trace, said_of, why_here
 
 mouse = 'the mouse sees an extraordinary house'
 
@@ -209,6 +210,48 @@ def test_snapshot(tmp_path, browser, width):
         assert page.evaluate('document.documentElement.scrollWidth <= innerWidth'), 'wider than the screen'
         assert not page.failed and not page.errors, (page.failed, page.errors)
         assert all(url.startswith(('file:', 'data:', 'blob:')) for url in page.asked), page.asked
+
+
+def test_numbers_become_sentences(tmp_path, browser):
+    "The page says of each token what Python says, shows its text under the mouse, and puts chances where Python does"
+    trace = pondering_trace('surprise', 1, 40, 7)
+    trace.token_text[0, 1] = 'R&D<b>"it\'s"</b>'
+    trace['halt'] = trace.halt*np.random.default_rng(0).uniform(.9, 1, trace.halt.shape)      # numbers with many digits
+    p = pondering(trace)
+    with watched(browser) as page:
+        page.goto(Ponder(trace).snapshot(tmp_path/'it.html').as_uri())
+        element = ready(page)
+        said, why = element.evaluate("""root => { const said = [], why = [];
+            for (const token of root.querySelectorAll(".ll-token")) { token.click(); said.push(root.querySelector(".ll-said").textContent); why.push(root.querySelector(".ll-why").textContent); }
+            return [said, why] }""")
+        assert said == [said_of(p, i) for i in range(40)] and why == [why_here(p, i) for i in range(40)]
+        assert p.ran_out.any() and not p.ran_out.all()
+        chances = element.locator('.ll-columns').evaluate('plot => plot.data[0].z')
+        assert [[chance is not None for chance in row] for row in chances] == (p.chance.T == p.chance.T).tolist()
+        assert max(abs(shown-true) for row, truth in zip(chances, p.chance.T) for shown, true in zip(row, truth) if shown is not None) < 2e-5
+        element.locator('.ll-columns').scroll_into_view_if_needed()
+        page.mouse.move(*cell_at(element, 1, 1))
+        expect(element.locator('.ll-columns .hoverlayer')).to_contain_text('R&D<b>"it\'s"</b> at 1, thought 1')
+        assert element.locator('.ll-map').evaluate('plot => plot.data[0].text[1]') == f'<b>R&amp;D&lt;b&gt;"it\'s"&lt;/b&gt;</b> at 1, {p.steps[1]} thought{"s" if p.steps[1] > 1 else ""}'
+        assert not page.errors, page.errors
+
+
+@pytest.mark.parametrize('length, listed', [(60, ['● stopped, sure', '✖ ran out', '┊ not thought']), (1200, ['✖ ran out', 'Of more than 1,000 tokens only those that ran out are marked'])])
+def test_legend_lists_what_is_drawn(tmp_path, browser, length, listed):
+    with watched(browser) as page:
+        trace = pondering_trace('surprise', 1, length, 4)
+        if length == 60: trace = trace.assign_coords(switch_position=('example', [20]))
+        page.goto(Ponder(trace).snapshot(tmp_path/'it.html').as_uri())
+        element = ready(page)
+        expect(element.locator('.ll-columns .annotation-text')).to_have_text(['switch'] if length == 60 else [])      # what the truth says happened
+        if length == 60:
+            name, line = element.locator('.ll-columns .annotation-text').bounding_box(), cell_at(element, 20, 1)
+            assert abs(name['x']+name['width']/2 - line[0]) < 2 and name['y']+name['height'] < line[1]
+        expect(element.locator('.ll-marks > span')).to_have_text(listed)
+        assert element.locator('.ll-columns').evaluate('plot => plot.data.slice(1, -4).map((trace) => trace.name)') == (['not thought any more', 'sure', 'ran out'] if length == 60 else ['ran out'])
+        gutter = element.locator('.ll-gutter .ll-row, .ll-gutter .ll-tick').evaluate_all("""all => all.map((one) => { const box = document.createRange(); box.selectNodeContents(one); const { left, right, top, bottom } = box.getBoundingClientRect(); return [left, right, top, bottom] })""")
+        assert element.locator('.ll-gutter .ll-row').all_inner_texts() == ['thought', 'thoughts', 'gate', "memory's\nsurprise", "memory's\nwrites"]
+        assert not [(a, b) for i, a in enumerate(gutter) for b in gutter[:i] if a[0] < b[1] and b[0] < a[1] and a[2]+2 < b[3] and b[2]+2 < a[3]], 'names of rows overlap'
 
 
 def foreseen_on(page):

@@ -12,6 +12,7 @@ from conftest import EXPLORERS, toy_explorer
 
 from latent_lab.explore.forks import Edit
 from latent_lab.explore.interpolation import Interpolation
+from latent_lab.explore.pondering import Ponder, pondering_trace
 from latent_lab.explore.project import spiral_trace
 from latent_lab.explore.widgets import Portable, TrajectoryExplorer, frame_json, page_asset
 
@@ -177,8 +178,9 @@ def test_an_error_is_on_the_page_and_is_raised(kind, monkeypatch):
     assert explorer.settle().page.error == '' and explorer.page.frame != good
 
 
-def test_five_thousand_points_are_a_small_file():
-    assert len(TrajectoryExplorer(spiral_trace(1, length=5000)).to_html().encode()) < 6e6
+@pytest.mark.parametrize('make', [lambda: TrajectoryExplorer(spiral_trace(1, length=5000)), lambda: Ponder(pondering_trace('surprise', 1, 5000, 8)), lambda: Ponder(pondering_trace('surprise', 1, 4096, 32))], ids=['trajectory', 'pondering', 'long pondering'])
+def test_five_thousand_points_are_a_small_file(make):
+    assert len(make().to_html().encode()) < 6e6
 
 
 def test_a_script_can_keep_views_too():

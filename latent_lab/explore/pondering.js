@@ -17,12 +17,12 @@ function buildPonder(root) {
     column: element("div", { className: "ll-column" }), cell: element("div", { className: "ll-cell" }),
     why: element("p", { className: "ll-why" }), reasons: element("div", { className: "ll-reasons" }),
     whatIf: element("div", { className: "ll-whatif" }),
+    marks: element("span", { className: "ll-marks" }),
     map: element("div", { className: "ll-map", role: "figure" }), quality: element("p", { className: "ll-hint" }),
     verdict: element("p", { className: "ll-verdict" }), evidence: element("div", { className: "ll-evidence" }),
     table: element("div", { className: "ll-scroll", tabIndex: 0, role: "region" }),
   };
   const heading = (textContent) => element("h4", { textContent });
-  const key = (glyph, textContent) => element("span", {}, element("b", { textContent: glyph }), ` ${textContent}`);
   parts.layerBox = element("label", {}, "Layer ", parts.layer);
   parts.details = element("details", { className: "ll-details" }, element("summary", { textContent: "As a table" }), parts.table);
   parts.said.setAttribute("aria-live", "polite");
@@ -36,7 +36,7 @@ function buildPonder(root) {
     element("div", { className: "ll-choices" }, parts.layerBox, element("label", {}, "Shade the text by ", parts.color), element("span", { className: "ll-shades" }, parts.low, parts.scale, parts.high), parts.busy),
     parts.tokens, parts.said, parts.why,
     element("div", { className: "ll-chart" }, parts.gutter, parts.scroller),
-    element("p", { className: "ll-hint ll-keys" }, "Chance of stopping ", element("span", {}, "0 ", element("span", { className: "ll-scale ll-chance" }), parts.most), key("●", "stopped, sure"), key("✖", "ran out"), key("┊", "not thought"), element("span", { textContent: "← → token · ↑ ↓ thought · Home, End" })),
+    element("p", { className: "ll-hint ll-keys" }, "Chance of stopping ", element("span", {}, "0 ", element("span", { className: "ll-scale ll-chance" }), parts.most), parts.marks, element("span", { textContent: "← → token · ↑ ↓ thought · Home, End" })),
     element("div", { className: "ll-two" },
       element("section", {}, heading("Why it stopped here"), parts.reasons, heading("One thought less, one thought more"), parts.whatIf),
       element("section", {}, heading("Its thoughts on a map"), parts.map, parts.quality)),
@@ -53,6 +53,31 @@ const thoughts = (n) => `${n} thought${n === 1 ? "" : "s"}`;
 function inkOn(color) {                                          // black or white, whichever is read more easily
   const [r, g, b] = color.match(/\d+(\.\d+)?/g).map((part) => (part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
   return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000" : "#fff";   // where both have the same contrast
+}
+
+// Texts and chances are sent once, and put into the pictures here.
+function filled({ data, layout }, frame, layer) {
+  const texts = frame.tokens.map((text) => text.replace(/[&<>]/g, (sign) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[sign]));
+  for (const trace of data) {
+    if (trace.type === "heatmap") Object.assign(trace, { customdata: Array(frame.most).fill(texts), z: Array.from({ length: frame.most }, (_, k) => layer.totals.map((total) => (k < total.length ? halting(total, k, frame.threshold).chance : null))) });
+    else if (trace.hovertemplate?.includes("%{customdata}")) trace.customdata = texts;
+    else if (trace.hovertemplate?.includes("%{text}")) trace.text = texts.map((text, i) => `<b>${text}</b> at ${frame.positions[i]}, ${thoughts(layer.steps[i])}`);
+  }
+  return { data, layout };
+}
+
+// How near a thought was to being the last: all of it follows from the chances, added up.
+const halting = (total, k, threshold) => ({ chance: total[k] - (k ? total[k - 1] : 0), total: total[k], left: k ? 1 - total[k - 1] : 1, margin: total[k] - threshold });
+
+function saidOf(frame, layer, at) {
+  const facts = layer.facts.map((name) => `${name} ${layer.rows[at][layer.columns.indexOf(name)]}`);
+  return [`“${frame.tokens[at]}” at ${frame.positions[at]}`, `${thoughts(layer.steps[at])}, ${layer.ran_out[at] ? "ran out" : "sure"}`, ...facts].join(" · ");
+}
+
+function whyHere({ threshold, most }, layer, at) {
+  const n = layer.steps[at], total = layer.totals[at][n - 1], before = n > 1 ? `; one thought earlier, ${numberOf(layer.totals[at][n - 2], 2)}` : "";
+  if (layer.ran_out[at]) return `It ran out: ${thoughts(most)} are allowed, and after the last its chances of stopping add up to ${numberOf(total, 2)}, ${numberOf(threshold - total, 2)} short of ${threshold}.`;
+  return `It was sure: after ${thoughts(n)} its chances of stopping add up to ${numberOf(total, 2)}, and ${threshold} is enough${before}.`;
 }
 
 function drawText(parts, frame) {
@@ -87,7 +112,7 @@ function drawGutter(gutter, plot) {
   const full = plot._fullLayout, labels = [];
   for (const name of Object.keys(full).filter((key) => /^yaxis\d*$/.test(key))) {
     const axis = full[name];
-    const title = element("span", { className: "ll-row", textContent: plot.layout[name]?.rowName ?? "" });
+    const title = element("span", { className: "ll-row", textContent: (plot.layout[name]?.rowName ?? "").replace("<br>", "\n") });
     Object.assign(title.style, { top: `${axis._offset + axis._length / 2}px` });
     labels.push(title);
     for (const value of axis.tickvals ?? []) {
@@ -99,10 +124,17 @@ function drawGutter(gutter, plot) {
   gutter.replaceChildren(...labels);
 }
 
+// What the signs of the picture mean, of those that are there; and if some are left out, which.
+function drawMarks(place, frame, layer) {
+  const few = Boolean(frame.unmarked), some = (test) => layer.steps.some((steps, i) => test(steps, layer.ran_out[i]));
+  const there = [["●", "stopped, sure", !few && some((_, out) => !out)], ["✖", "ran out", some((_, out) => out)], ["┊", "not thought", !few && some((steps) => steps < frame.most)]];
+  place.replaceChildren(...there.filter(([, , drawn]) => drawn).map(([glyph, meaning]) => element("span", {}, element("b", { textContent: glyph }), ` ${meaning}`)), ...(few ? [element("span", { textContent: frame.unmarked })] : []));
+}
+
 function drawReasons(place, layer, at, chosen, threshold, choose) {
   const head = ["thought", "chance", "so far", "left", "margin"], why = ["", "of stopping after this thought", `the chances added up; it stops at ${threshold}`, "share of this thought, were it the last", "how far beyond the threshold"];
-  const rows = layer.reasons[at].map(([chance, total, left, margin], k) => {
-    const last = k === layer.reasons[at].length - 1, mark = last ? (layer.ran_out[at] ? " ✖" : " ●") : "";
+  const rows = layer.totals[at].map((_, k) => {
+    const { chance, total, left, margin } = halting(layer.totals[at], k, threshold), last = k === layer.steps[at] - 1, mark = last ? (layer.ran_out[at] ? " ✖" : " ●") : "";
     const button = element("button", { type: "button", className: "ll-go", textContent: `${k + 1}${mark}`, tabIndex: k === chosen ? 0 : -1 });
     button.addEventListener("click", () => choose(k));
     const bar = element("span", { className: "ll-level" }, element("i"));
@@ -164,12 +196,12 @@ export function mount(root, Plotly, tell = null) {
   }
 
   function drawChart() {
-    const { data, layout } = sized(structuredClone(layer().figure));
+    const { data, layout } = sized(filled(structuredClone(layer().figure), frame, layer()));
     return drawn.next(() => Plotly.react(parts.plot, data, layout, { ...plotConfig, displayModeBar: false }).then(() => { drawGutter(parts.gutter, parts.plot); follow(); }));
   }
 
   function drawMap() {
-    const { data, layout } = structuredClone(layer().map);
+    const { data, layout } = filled(structuredClone(layer().map), frame, layer());
     parts.quality.textContent = `${layer().quality}. A dot is a token's last thought, the yellower the more thoughts it had; the orange path is that of the selected token.`;
     parts.map.setAttribute("aria-label", `Map of thoughts. ${layer().quality}`);
     const height = Math.round(Math.min(400, Math.max(260, 0.75 * parts.map.clientWidth)));
@@ -206,8 +238,8 @@ export function mount(root, Plotly, tell = null) {
 
   function mark() {
     const shown = layer();
-    parts.said.textContent = shown.said[at];
-    parts.why.textContent = shown.why[at];
+    parts.said.textContent = saidOf(frame, shown, at);
+    parts.why.textContent = whyHere(frame, shown, at);
     const inTable = parts.reasons.contains(document.activeElement);
     drawReasons(parts.reasons, shown, at, thought, frame.threshold, (k) => move(at, k));
     if (inTable) parts.reasons.querySelector(".ll-now .ll-go")?.focus();
@@ -255,6 +287,7 @@ export function mount(root, Plotly, tell = null) {
     parts.color.value = color;
     shadeText(parts, frame, shown, color, tokens);
     parts.most.textContent = ` ${shown.brightest}`;
+    drawMarks(parts.marks, frame, shown);
     drawVerdict(parts, shown.meaning);
     if (parts.details.open) fillTable(parts.table, shown.columns, shown.rows);
     else parts.table.replaceChildren();
