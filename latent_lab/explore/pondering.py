@@ -833,9 +833,13 @@ class PonderWiring(Ponder, Explorer):
     def view(self)->PonderView: return replace(self.current, **{name: getattr(self.page, name) for name in self.here}) if 'page' in vars(self) else self.current
 
     def choose(self, change):
-        "An example was chosen"
-        if 'texts' in self.controls: self.controls['texts'].value = change.new
-        else: self.typed()
+        "An example was chosen; nothing is chosen where the box holds another text"
+        if 'texts' not in self.controls: self.typed()
+        elif change.new is not None: self.controls['texts'].value = change.new
+
+    def offer(self, change):
+        "Another text is in the box: the list says which of the examples it is, if it is one"
+        if 'offered' in self.controls: self.controls['offered'].value = change.new if change.new in self.texts_offered else None
 
     def ask(self):
         "Something else is to be thought about"
@@ -935,5 +939,6 @@ class PonderExplorer(PonderAnswering, ipywidgets.VBox):
         ipywidgets.VBox.__init__(self, [*self.controls.values(), PonderElement(state=self.page, library=plotly_library())], layout=ipywidgets.Layout(overflow='visible'))
         self.add_class('ll-explorer')
         for name, control in self.controls.items(): control.observe(self.typed if name == 'texts' else self.choose, 'value')
+        if 'texts' in self.controls: self.controls['texts'].observe(self.offer, 'value')
         self.page.observe(self.wonder, 'asked')
         self.follow_page()
