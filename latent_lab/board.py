@@ -192,7 +192,7 @@ def draw_panel(
     order = {name: -i for i, name in enumerate(rows)}
     mean, high = ([line[part] for line in rows.values()] for part in ('mean', 'high'))
     said = [html.escape(name) for name in rows]
-    fig.add_scatter(x=values, y=names.map(order), mode='markers', name='a run', text=names.map(html.escape), marker=dict(color=palette[0], size=8, opacity=.5), hovertemplate='%{text}: %{x:.4g}<extra>a run</extra>', **place)
+    fig.add_scatter(x=values, y=names.map(order), mode='markers', name='a run', text=names.map(html.escape), marker=dict(color=palette[0], size=8, opacity=.8, line=dict(width=1, color='rgb(128,128,128)')), hovertemplate='%{text}: %{x:.4g}<extra>a run</extra>', **place)
     fig.add_scatter(x=mean, y=list(order.values()), mode='markers', name='mean and 95 % interval', text=said, hovertemplate='%{text}: %{x:.4g}<extra>mean</extra>', **place,
                     marker=dict(symbol='line-ns-open', size=14, color=palette[5], line_width=2.5), error_x=dict(array=list(np.nan_to_num(np.subtract(high, mean))), color=palette[5], thickness=1.5, width=0))
     return fig.add_vline(x=rows[other]['mean'], line=dict(color=ink, width=1, dash='dot'), **place)

@@ -412,7 +412,7 @@ def draw_thoughts(
     text = [f'<b>{html.escape(t)}</b> at {at}, {count(n)}' for t, at, n in zip(p.texts, p.positions, p.steps)]
     look, hot = dict(showlegend=False, hoverinfo='skip'), palette[5]
     dots = scatter(ends, mode='markers', name='last thoughts', text=text, showlegend=False, hovertemplate='%{text}<extra></extra>',
-                   opacity=.7, marker=dict(size=6, color=p.steps, colorscale=amounts, line=dict(width=1, color='rgb(128,128,128)')))
+                   opacity=.9, marker=dict(size=7, color=p.steps, colorscale=amounts, line=dict(width=1, color='rgb(128,128,128)')))
     path = [scatter(here, mode='lines', name='path', line=dict(color=hot, width=2), **look),
             scatter(here, mode='markers+text', name='thoughts', text=[str(k+1) for k in range(len(here))], textposition='top center', textfont=dict(color=hot, size=12), marker=dict(size=7, color=hot), **look),
             scatter(here[thought:thought+1], mode='markers', name='now', marker=dict(size=17, symbol='circle-open', color=hot, line=dict(width=3, color=hot)), **look)]
