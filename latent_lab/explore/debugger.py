@@ -266,6 +266,8 @@ class Debugging(Portable):
     @property
     def history(self)->History: return self.inquiry.history
     @property
+    def others(self)->Company|None: return self.inquiry.others
+    @property
     def view(self)->ThoughtView: return replace(self.inquiry.asked, edits=dict(self.history.now.edits))
 
     def frame(self)->dict:
@@ -290,7 +292,7 @@ class Asking(Debugging):
         edit:Edit|str, # what to do to it
     )->Generation:     # the answer that comes of it
         "Change a thought of the answer that is looked at"
-        return self.look(self.history.fork(number, edit, self.inquiry.others))
+        return self.look(self.history.fork(number, edit, self.others))
 
     def look(self, history:History)->Generation:
         "Look at another answer of a history"
@@ -299,7 +301,7 @@ class Asking(Debugging):
 
     def go(self, to:int)->Generation: return self.look(self.history.go(to))       # to an answer of the history, from 0
     def compare(self)->Compared: return compare(self.history.root, self.history.now)   # the untouched answer beside the one that is looked at
-    def what_if(self, *edits:Edit|str)->pd.DataFrame: return sweep(self.history.now, edits or ('zero', 'drop'), self.inquiry.others)   # each edit of each thought in turn
+    def what_if(self, *edits:Edit|str)->pd.DataFrame: return sweep(self.history.now, edits or ('zero', 'drop'), self.others)   # each edit of each thought in turn
 
 # %% ../../nbs/api/69_explore.debugger.ipynb #20839d88
 class Forking(Asking):
@@ -489,13 +491,13 @@ class ThoughtServing(ThoughtReturning):
         key, served, at, number, kind, amount, text, seed = json.loads(asked)[:8]
         if key != self.key or served <= self.inquiry.served: return
         self.inquiry.served = served
-        self.look(self.history.go(at).fork(number, Edit(kind, amount, text, seed), self.inquiry.others))
+        self.look(self.history.go(at).fork(number, Edit(kind, amount, text, seed), self.others))
 
     def serve_view(self, view:ThoughtView):
         "A view that was seen before"
         if (view.question, view.asked) != (self.view.question, self.view.asked): self.begin(view)
         history = self.history.go(0)
-        for number, edit in view.edits.items(): history = history.fork(number, edit, self.inquiry.others)
+        for number, edit in view.edits.items(): history = history.fork(number, edit, self.others)
         self.page.step = view.step
         self.look(history)
 

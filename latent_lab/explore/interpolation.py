@@ -166,7 +166,9 @@ def way_map(
     "The map to draw on: of the known ideas, or of the way itself"
     if reader.map is not None: return reader.map
     line = as_array(points_at(reader, passage, np.linspace(0, len(passage.view.texts)-1, 101)))
-    return Projector().fit(line.reshape(len(line), -1))
+    own = Projector().fit(rows := line.reshape(len(line), -1))
+    if np.diff(own.transform(rows[[0, -1]])[:, 0]) < 0: own.components_[0] *= -1      # from left to right, as on the slider
+    return own
 
 # %% ../../nbs/api/65_explore.interpolation.ipynb #61df504e
 def read_pushed(

@@ -24,6 +24,7 @@ from plotly.colors import unlabel_rgb
 
 from .figures import amounts, called, check_choice, color_groups, color_names, empty_figure, format_value, palette, scatter, style, style_map
 from .project import Projector, check_rows, describe_quality
+from .widgets import plain_error
 
 # %% ../../nbs/api/70_explore.points.ipynb #6ce92c23
 most_shapes, most_webgl, most_points = 2_000, 100_000, 5_000_000
@@ -342,7 +343,7 @@ class PointChoice:
         try:
             work()
             self.error, self.problem.value = None, ''
-        except Exception as error: self.error, self.problem.value = error, f'<p role="alert">{html.escape(type(error).__name__)}: {html.escape(str(error))}</p>'
+        except Exception as error: self.error, self.problem.value = error, f'<p role="alert">{html.escape(plain_error(error))}</p>'
 
 # %% ../../nbs/api/70_explore.points.ipynb #8f478978
 def first_color(
