@@ -94,15 +94,22 @@ def _check_data(data, label=None):
         raise ValueError(f'label has {len(label)} values for {len(data)} rows of data')
 
 # %% ../nbs/api/20_trace.ipynb #d2486d30
+def _reads(tokenizer, text):
+    "Whether a tokenizer knows all words of a text"
+    try: tokenizer(text)
+    except Exception: return False    # tokenizers raise nothing more special
+    return True
+
 def text_ids(
     text:str,         # what to read
     tokenizer:object, # of a model, as in Hugging Face
 )->list[int]:         # its token ids
     "A text as the tokens of a model"
     try: return tokenizer(text)['input_ids']
-    except Exception as error:   # tokenizers raise nothing more special
+    except Exception as error:   # the same
         words = sorted(tokenizer.get_vocab().items(), key=lambda word: word[1])
-        raise ValueError(f'{text[:60]!r} has a word that the tokenizer does not know; it knows {", ".join(word for word,_ in words[:8])}, … ({len(words)} words)') from error
+        strange = next((f': {word[:60]!r}' for word in text.split() if word != text and not _reads(tokenizer, word)), '')
+        raise ValueError(f'{text[:60]!r} has a word that the tokenizer does not know{strange}; it knows {", ".join(word for word,_ in words[:8])}, … ({len(words)} words)') from error
 
 # %% ../nbs/api/20_trace.ipynb #93e7db5c
 def _labelled(row, i, label=None):
