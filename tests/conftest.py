@@ -140,8 +140,8 @@ def watched(browser, known=None, **how):
     page.on('pageerror', lambda e: errors.append(str(e)))
     page.on('console', lambda m: errors.append(m.text) if m.type == 'error' else None)
     page.asked, page.failed, page.errors = asked, failed, errors
-    yield page
-    context.close()
+    try: yield page
+    finally: context.close()
     outside = [url for url in asked if not re.match(r'(http|ws)://127\.0\.0\.1[:/]|blob:|data:|file:', url) and not (known and known in url)]
     assert not outside, f'the page asked the network: {outside[:3]}'
 

@@ -686,7 +686,7 @@ class Awaited:
 
 class Settled(Awaited, Portable):
     "An exploration that is worked on"
-    draw_still, filler = staticmethod(still_svg), None   # frame -> a still drawing; the thread that is changing controls itself
+    draw_still = staticmethod(still_svg)   # frame -> a still drawing
 
     def _repr_mimebundle_(self, **kwargs):
         data, about = bundle if isinstance(bundle := super()._repr_mimebundle_(**kwargs), tuple) else (bundle, {})
@@ -695,15 +695,18 @@ class Settled(Awaited, Portable):
 # %% ../../nbs/api/64_explore.widgets.ipynb #1ad9c3d7
 class Returning(Settled):
     "What can go back to a view; needs `controls`, `page`, `latest` and `ask`"
-    here, fills = ('position',), threading.RLock()   # fields of the view that the page changes by itself; held by the thread that changes controls
+    here = ('position',)            # fields of the view that the page changes by itself
 
     @contextmanager
     def filling(self):
-        "While this lasts, changes of controls come from no reader"
-        with self.fills:
-            before, self.filler = self.filler, threading.get_ident()
-            try: yield
-            finally: self.filler = before
+        "While this lasts, what this thread changes of the controls comes from no reader"
+        fillers = vars(self).setdefault('fillers', [])
+        fillers.append(threading.get_ident())
+        try: yield
+        finally: fillers.remove(threading.get_ident())
+
+    @property
+    def filler(self)->int|None: return me if (me := threading.get_ident()) in vars(self).get('fillers', ()) else None   # this thread, if it is changing controls
 
     def put(self, view):
         "Let the controls say what a view says"
