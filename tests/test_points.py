@@ -121,7 +121,7 @@ def test_many_points_in_the_lab(lab, browser):
         # another colour, by keyboard
         control = page.get_by_label('Colour by')
         control.focus()
-        control.select_option('nll')
+        control.select_option('surprise (nll)')
         expect(page.get_by_text(re.compile('Coloured by nll'))).to_be_visible()
         expect(page.get_by_role('alert')).to_have_count(0)
         assert not [error for error in page.errors if re.search(r'jupyter-scatter|regl|anywidget', error, re.I) and 'Failed to initialize model' not in error]
