@@ -398,8 +398,6 @@ class ThoughtWiring(Debugger, Explorer):
     def typed(self, change=None):
         "Something else is to be thought about: wait for a pause"
         if self.filler == threading.get_ident(): return
-        question = self.controls['question'].value
-        if 'offered' in self.controls: self.controls['offered'].value = question if question in self.thinker.questions[:500] else None
         self.page.busy, self.page.error = 'thinking …', ''
         self.latest.last = time.monotonic()
         self.latest.submit(self.serve_question)
@@ -429,9 +427,7 @@ class ThoughtReturning(ThoughtWiring):
     "From a question to the one before"
     def fill(self, view:ThoughtView):
         "Let the controls say what was asked"
-        with self.filling():
-            self.put(replace(view, thoughts=self.thinker.model.config.thoughts if view.thoughts is None else view.thoughts))
-            if 'offered' in self.controls: self.controls['offered'].value = view.question if view.question in self.thinker.questions[:500] else None
+        with self.filling(): self.put(replace(view, thoughts=self.thinker.model.config.thoughts if view.thoughts is None else view.thoughts))
 
     def leave(self):
         "Remember at which step a question is left"
@@ -532,6 +528,7 @@ class ThoughtExplorer(ThoughtServing, ipywidgets.VBox):
         ipywidgets.VBox.__init__(self, [*above, beside, ThoughtElement(state=self.page, library=plotly_library())], layout=ipywidgets.Layout(overflow='visible'))
         self.add_class('ll-explorer')
         for name, control in self.controls.items(): control.observe(self.choose if name == 'offered' else self.typed, 'value')
+        self.controls['question'].observe(self.offer, 'value')
         self.page.observe(self.wonder, 'asked')
         self.page.observe(self.turned, 'at')
         self.follow_page()

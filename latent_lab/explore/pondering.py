@@ -837,10 +837,6 @@ class PonderWiring(Ponder, Explorer):
         if 'texts' not in self.controls: self.typed()
         elif change.new is not None: self.controls['texts'].value = change.new
 
-    def offer(self, change):
-        "Another text is in the box: the list says which of the examples it is, if it is one"
-        if 'offered' in self.controls: self.controls['offered'].value = change.new if change.new in self.texts_offered else None
-
     def ask(self):
         "Something else is to be thought about"
         self.page.busy = 'thinking …'

@@ -715,6 +715,10 @@ class Returning(Settled):
             if isinstance(value, tuple): value = '\n'.join(value)
             if value is not None and value in [value for _, value in getattr(control, 'options', [('', value)])]: control.value = value
 
+    def offer(self, change):
+        "Another text is in the box: the list says which of those offered it is, if it is one"
+        if 'offered' in self.controls: self.controls['offered'].value = change.new if change.new in [text for _, text in self.controls['offered'].options] else None
+
     def return_to(self, view):
         "Show a view again"
         here = {name: getattr(view, name) for name in self.here}
