@@ -55,9 +55,17 @@ def address(site):
     server.shutdown()
 
 
-def test_every_page_opens_in_a_browser(site, address, browser):
+@pytest.fixture
+def page(browser):
+    "As on a telephone; closed afterwards, since the front page's picture moves for as long as its page is open"
+    page = browser.new_page(viewport={'width': 390, 'height': 844})
+    yield page
+    page.close()
+
+
+def test_every_page_opens_in_a_browser(site, address, page):
     "No error on any page, no request that leaves the site, nothing wider than a telephone, every equation set"
-    page, wrong, pages = browser.new_page(viewport={'width': 390, 'height': 844}), [], {}
+    wrong, pages = [], {}
     page.on('pageerror', lambda error: wrong.append(str(error)))
     page.on('console', lambda message: wrong.append(message.text) if message.type in ('error', 'warning') else None)
     page.on('request', lambda request: wrong.append(f'asks for {request.url}') if not re.match(f'{address}|data:|blob:', request.url) else None)
@@ -71,25 +79,23 @@ def test_every_page_opens_in_a_browser(site, address, browser):
 
 
 @pytest.mark.parametrize('name', ['blocks.recurrence', 'blocks.feedforward', 'blocks.pooling', 'blocks.prefix', 'trace', 'data.sequences', 'models.reasoner', 'models.idea', 'models.thought'])
-def test_equations_are_seen_whole_on_a_telephone(name, address, browser):
-    page = browser.new_page(viewport={'width': 390, 'height': 844})
+def test_equations_are_seen_whole_on_a_telephone(name, address, page):
     page.goto(f'{address}/api/{name}.html')
     widths = page.evaluate("[...document.querySelectorAll('.math.display')].map(e => [e.scrollWidth, e.clientWidth])")
     assert widths and all(needed <= given for needed, given in widths), widths
 
 
-def test_figures_are_live(site, address, browser):
+def test_figures_are_live(site, address, page):
     path = next(path for path in sorted(site.rglob('*.html')) if 'class="live-figure"' in path.read_text())
-    page = browser.new_page()
     page.goto(f'{address}/{path.relative_to(site)}')
     page.locator('.live-figure').first.scroll_into_view_if_needed()
     page.wait_for_selector('.live-figure .main-svg', timeout=20_000)
     assert page.evaluate("document.querySelector('.live-figure').data.length") > 0
 
 
-def test_explorers_work_in_the_page(site, address, browser):
+def test_explorers_work_in_the_page(site, address, page):
     "Every lab notebook has its explorer in its page, and a key moves what it shows, without Python"
-    page = browser.new_page(viewport={'width': 1280, 'height': 1000})
+    page.set_viewport_size({'width': 1280, 'height': 1000})
     names = {path.stem for path in (site/'lab'/'live').glob('*.html')}
     assert names == {path.stem for path in (site/'lab').glob('*.html')}
     page.goto(f'{address}/lab/trajectories.html')
@@ -105,9 +111,11 @@ def test_explorers_work_in_the_page(site, address, browser):
     assert height > 700, 'the frame is as high as the explorer'
 
 
-def test_search_finds_a_public_name(address, browser):
-    page = browser.new_page()
+@pytest.mark.parametrize('width', [1280, 390])
+def test_search_finds_a_public_name(width, address, page):
+    page.set_viewport_size({'width': width, 'height': 844})
     page.goto(f'{address}/index.html')
+    if width == 390: page.locator('.navbar-toggler').click()       # on a telephone it is in the menu
     page.locator('.smalldocs-search input').first.fill('CausalAttention')
     found = page.locator('.search-result').first
     found.wait_for(timeout=10_000)
