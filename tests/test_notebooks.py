@@ -1,12 +1,10 @@
 "Every notebook runs from top to bottom: one notebook, one case, through nbdev's own runner."
-import atexit
 import gc
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from IPython.core.interactiveshell import InteractiveShell
 from nbdev.config import get_config
 from nbdev.doclinks import nbglob
 from nbdev.test import test_nb as run_notebook
@@ -35,18 +33,10 @@ def lost_operators():
     return [op for op in found if named(op) is not op._opoverload]
 
 
-def forget_names():
-    "What a notebook named goes now: IPython would keep it to the end of the process, and a hundred notebooks' models make every sweep slow"
-    shell = InteractiveShell._instance
-    atexit.unregister(shell.atexit_operations)
-    shell.atexit_operations()
-
-
 @pytest.mark.parametrize('path', notebooks, ids=lambda path: str(path.relative_to(config.nbs_path).with_suffix('')))
 def test_notebook(path):
     passed, _ = run_notebook(path, skip_flags=config.tst_flags.split(), basepath=root)
     gc.unfreeze()                                                    # a notebook may have left its imports out of sweeping
     if dynamo := sys.modules.get('torch._dynamo'): dynamo.reset()   # what was compiled holds on to the notebook's names
-    forget_names()
     assert passed, f'{path.name}: a cell failed; its traceback is in the captured stderr'
     assert not lost_operators(), f'{path.name} defines operators of the library again'
