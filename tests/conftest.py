@@ -21,7 +21,7 @@ os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')                 # threads tha
 
 root = Path(__file__).resolve().parents[1]
 token = 'only-for-this-test'
-patience = 60_000                                                  # milliseconds; CI's machine may be slow, a pass is not
+patience = 120_000                                                 # milliseconds; CI's machine may be slow, a pass is not
 
 
 # ---- a browser and JupyterLab, one of each for all tests
@@ -64,7 +64,7 @@ def served(settings, ready, *words, folder=None):
     with open(settings/'log', 'w') as log:
         server = subprocess.Popen([sys.executable, '-m', *words], env=os.environ | home, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
         try:
-            deadline = time.monotonic()+60
+            deadline = time.monotonic()+patience/1000
             while not ready():
                 if server.poll() is not None or time.monotonic() > deadline: pytest.fail(f'{words[0]} did not start:\n' + (settings/'log').read_text()[-3000:])
                 time.sleep(.2)

@@ -171,7 +171,7 @@ def test_busy_kernel(busy, browser):
         before = ring(element)
         slider.focus()
         page.keyboard.press('End')
-        expect(count).to_have_text('95 / 95', timeout=1000)
+        expect(count).to_have_text('95 / 95')
         expect_change(lambda: ring(element), before, 'the ring')
         expect(page.locator('.jp-InputPrompt', has_text='[*]').first).to_be_visible()   # the cell has been running all along
         names = lambda: element.locator('.ll-plot').evaluate('plot => plot.data.map(t => t.name).join("|")')

@@ -170,7 +170,7 @@ def test_busy_kernel(spelling, browser):
             busy()
             element.get_by_role('application').focus()
             page.keyboard.press('Home')
-            expect(element.locator('.ll-token.ll-now')).to_have_attribute('data-index', '0', timeout=1000)
+            expect(element.locator('.ll-token.ll-now')).to_have_attribute('data-index', '0')
             expect(element.locator('.ll-option h5').first).to_contain_text('2 thoughts')
             expect(page.locator('.jp-InputPrompt', has_text='[*]').first).to_be_visible()      # it runs still
 
@@ -321,5 +321,5 @@ def test_lab_notebook(spelling, browser):
         element.get_by_role('application').focus()
         for key in ('Home', 'ArrowRight', 'ArrowDown', 'End'):
             page.keyboard.press(key)
-            expect(element.locator('.ll-was li')).to_have_count(5, timeout=1000)
+            expect(element.locator('.ll-was li')).to_have_count(5)
         assert not errors_of_ours(page), page.errors

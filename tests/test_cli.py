@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 import typer
-from conftest import free_port
+from conftest import answers, free_port, patience
 
 from latent_lab import cli
 
@@ -436,17 +436,15 @@ def test_the_same_line_from_a_shell(): assert "there is no recipe 'soup'" in one
 
 def test_a_hub_that_does_not_answer_is_one_line_soon():
     "A name that could be on the Hub, and no way to ask: here the Hub is a closed door of this machine"
-    begun = time.monotonic()
     line = one_line(shell('check', 'no-body/nobody', HF_HUB_OFFLINE='0', HF_ENDPOINT='http://127.0.0.1:9'))
     assert 'could not be had from Hugging Face' in line
-    assert time.monotonic()-begun < 90
 
 
 # ---- stopped, and gone on with
 
 def when_it_has(checkpoint, folder, child):
     "Wait until a run has written a checkpoint"
-    deadline = time.monotonic()+90
+    deadline = time.monotonic()+patience/1000
     while not (folder/'checkpoints'/checkpoint/'complete.json').exists():
         assert child.is_alive() and time.monotonic() < deadline
         time.sleep(.002)
@@ -772,11 +770,11 @@ def test_lab_opens_on_loopback_with_a_token_and_keeps_what_was_changed(tmp_path)
     log = tmp_path/'log'
     with open(log, 'w') as file: server = subprocess.Popen([program, 'lab', '--folder', desk, '--port', str(port), '--no-browser'], env=os.environ | homes, stdout=file, stderr=file)
     try:
-        deadline = time.monotonic()+60
-        while not (url := re.search(rf'http://127\.0\.0\.1:{port}/lab/tree/index\.ipynb\?token=(\w{{20,}})', log.read_text())):
+        deadline = time.monotonic()+patience/1000
+        contents = f'http://127.0.0.1:{port}/api/contents'
+        while not ((url := re.search(rf'http://127\.0\.0\.1:{port}/lab/tree/index\.ipynb\?token=(\w{{20,}})', log.read_text())) and answers(f'{contents}?token={url[1]}')):    # the address is told before anyone listens there
             assert server.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(.1)
-        contents = f'http://127.0.0.1:{port}/api/contents'
         assert fetch(contents)[0] == 403
         assert fetch(f'{contents}?token=wrong')[0] == 403
         status, found = fetch(f'{contents}?token={url[1]}')

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from build_site import Page, build, faults
+from conftest import patience
 
 root = Path(__file__).resolve().parents[1]
 
@@ -59,6 +60,7 @@ def address(site):
 def page(browser):
     "As on a telephone; closed afterwards, since the front page's picture moves for as long as its page is open"
     page = browser.new_page(viewport={'width': 390, 'height': 844})
+    page.set_default_timeout(patience)
     yield page
     page.close()
 
@@ -89,7 +91,7 @@ def test_figures_are_live(site, address, page):
     path = next(path for path in sorted(site.rglob('*.html')) if 'class="live-figure"' in path.read_text())
     page.goto(f'{address}/{path.relative_to(site)}')
     page.locator('.live-figure').first.scroll_into_view_if_needed()
-    page.wait_for_selector('.live-figure .main-svg', timeout=20_000)
+    page.wait_for_selector('.live-figure .main-svg')
     assert page.evaluate("document.querySelector('.live-figure').data.length") > 0
 
 
@@ -101,7 +103,7 @@ def test_explorers_work_in_the_page(site, address, page):
     page.goto(f'{address}/lab/trajectories.html')
     page.locator('.live-explorer').scroll_into_view_if_needed()
     explorer = page.frame_locator('.live-explorer')
-    explorer.locator('.main-svg').first.wait_for(timeout=20_000)
+    explorer.locator('.main-svg').first.wait_for()
     before = explorer.locator('.ll-token.ll-now').get_attribute('data-index')
     explorer.locator('.ll-token.ll-now').focus()
     page.keyboard.press('ArrowRight')
@@ -118,5 +120,5 @@ def test_search_finds_a_public_name(width, address, page):
     if width == 390: page.locator('.navbar-toggler').click()       # on a telephone it is in the menu
     page.locator('.smalldocs-search input').first.fill('CausalAttention')
     found = page.locator('.search-result').first
-    found.wait_for(timeout=10_000)
+    found.wait_for()
     assert 'blocks.attention.html' in found.get_attribute('href')
