@@ -178,15 +178,12 @@ def ideas(lab, browser, rounds):
             return waits(element, slide.format(a, 's.dispatchEvent(new Event("change", { bubbles: true }))'), there.format(a))
         fresh = [let_go(round(.04+.1*i, 2), read) for i in range(min(rounds, 10))]
         chosen = [let_go(round(.07+.1*i, 2), whole) for i in range(min(rounds, 10))]
-        ribbons, first = [], page.get_by_label('A', exact=True)
+        ribbons, end = [], 'root.querySelector(".ll-end").textContent'
+        write = f'const t = root.closest(".ll-explorer").querySelector("textarea"), b = {end}; t.value = {{}}; t.dispatchEvent(new Event("input", {{{{ bubbles: true }}}})); return b'
+        all_read = f'{end} !== before && !root.querySelector(".ll-waiting") && root.querySelectorAll(".ll-table tbody tr").length >= 11'
         for i in range(max(3, rounds//4)):
             said = ['The small bird sang in the tree.', 'My mother works in a big shop.', 'A wolf came down from the hill.', 'He lost his key on the way home.'][i % 4]
-            start, rows = time.monotonic(), element.locator('.ll-table tbody').first.locator('tr:not(.ll-waiting)')
-            before = element.locator('.ll-end').first.inner_text()
-            first.fill(said)
-            while element.locator('.ll-end').first.inner_text() == before: page.wait_for_timeout(10)
-            while rows.count() < 11 or element.locator('.ll-waiting').count(): page.wait_for_timeout(10)
-            ribbons.append(1000*(time.monotonic()-start))
+            ribbons.append(waits(element, write.format(json.dumps(said)), all_read))
             idle(page), page.wait_for_timeout(500)
     return {'cached decode: slider to sentence': known, 'new alpha: let go to first words': fresh, 'new alpha: let go to the whole sentence': chosen, 'new texts: typed to all 11 readings': ribbons}
 
@@ -201,12 +198,11 @@ def training(lab, browser, rounds):
         moments = lambda: 1+int(element.locator('.ll-slider').get_attribute('max'))
         expect_change(lambda: bool(element.count()) and moments() > 3, False, 'the page')
         act = 'const s = root.querySelector(".ll-slider"), b = root.querySelector(".ll-said").textContent; s.value = {}; s.dispatchEvent(new Event("input", {{ bubbles: true }})); return b'
+        heard = 'root.closest(".ll-explorer").querySelector(".ll-said").textContent'
         while moments() < 26 and len(texts) < rounds:
             said.append(waits(element, act.format(len(said) % 3), 'root.querySelector(".ll-said").textContent !== before'))
-            before, start = element.locator('.ll-said').inner_text(), time.monotonic()
-            page.get_by_label('Text', exact=True).select_option(index=(len(texts)+1) % 3)
-            while element.locator('.ll-said').inner_text() == before: page.wait_for_timeout(5)
-            if moments() < 26: texts.append(1000*(time.monotonic()-start))
+            took = waits(page.get_by_label('Text', exact=True), f'const b = {heard}; root.selectedIndex = {(len(texts)+1) % 3}; root.dispatchEvent(new Event("change", {{ bubbles: true }})); return b', f'{heard} !== before')
+            if moments() < 26: texts.append(took)
     return {'while a model trains: slider to what it said': said, 'while a model trains: another text': texts}
 
 

@@ -252,9 +252,10 @@ def heat_traces(
 )->list:            # of plotly
     "The chances, what was not thought, and where it stopped"
     m, most = p.chance.shape
+    gaps = dict(xgap=.5, ygap=1) if m <= 100 else {}   # without gaps plotly.js stretches one small image; with them it paints cell after cell
     x, bar = np.arange(m), dict(title=dict(text='chance of stopping', side='right', font_size=12), thickness=10, outlinewidth=0, tickfont_size=11, nticks=6, x=1.01)
     texts = np.broadcast_to(np.array([html.escape(t) for t in p.texts], dtype=object), (most, m))
-    heat = go.Heatmap(x=x, y=np.arange(1, most+1), z=p.chance.T.round(4), zmin=0, zmax=brightest(p), colorscale=amounts, colorbar=bar, customdata=texts, xgap=.5, ygap=1, name='chance',
+    heat = go.Heatmap(x=x, y=np.arange(1, most+1), z=p.chance.T.round(4), zmin=0, zmax=brightest(p), colorscale=amounts, colorbar=bar, customdata=texts, name='chance', **gaps,
                       hoverongaps=False, hovertemplate='<b>%{customdata}</b> at %{x}, thought %{y}<br>chance of stopping %{z:.3f}<extra></extra>')
     gap = np.full(m, np.nan)
     after, look = p.steps < most, dict(hoverinfo='skip', legendgroup='stops')
