@@ -254,6 +254,23 @@ def test_legend_lists_what_is_drawn(tmp_path, browser, length, listed):
         assert not [(a, b) for i, a in enumerate(gutter) for b in gutter[:i] if a[0] < b[1] and b[0] < a[1] and a[2]+2 < b[3] and b[2]+2 < a[3]], 'names of rows overlap'
 
 
+def test_what_is_drawn_is_cheap(tmp_path, browser):
+    "A long heat map is one small image, stretched; a map out of sight is not drawn, and is there when it comes into sight"
+    with watched(browser) as page:
+        page.set_viewport_size(dict(width=1200, height=300))
+        for length, painted in (60, False), (300, True):
+            trace = pondering_trace('surprise', 1, length, 6)
+            page.goto(Ponder(trace).snapshot(tmp_path/f'{length}.html').resolve().as_uri())
+            element = ready(page)
+            width = element.locator('.ll-columns image').evaluate('async (image) => { const copy = new Image(); copy.src = image.href.baseVal; await copy.decode(); return copy.naturalWidth }')
+            assert (width == length) == painted, width
+            chart, seen = element.locator('.ll-map'), 'map => map.querySelector(".main-svg").checkVisibility({ contentVisibilityAuto: true })'
+            assert not chart.evaluate(seen)
+            chart.scroll_into_view_if_needed()
+            expect_change(lambda: chart.evaluate(seen), False, 'the map in sight')
+            assert chart.bounding_box()['height'] >= 260
+
+
 def foreseen_on(page):
     "What the kernel tells before it is asked: key of a text -> its tokens, the newest text last"
     told = {}
