@@ -197,10 +197,10 @@ def training(lab, browser, rounds):
         element = page.locator('.ll-page').first
         moments = lambda: 1+int(element.locator('.ll-slider').get_attribute('max'))
         expect_change(lambda: bool(element.count()) and moments() > 3, False, 'the page')
-        act = 'const s = root.querySelector(".ll-slider"), b = root.querySelector(".ll-said").textContent; s.value = {}; s.dispatchEvent(new Event("input", {{ bubbles: true }})); return b'
         heard = 'root.closest(".ll-explorer").querySelector(".ll-said").textContent'
+        act = f'const s = root.querySelector(".ll-slider"), b = {heard}; s.value = {{}}; s.dispatchEvent(new Event("input", {{{{ bubbles: true }}}})); return b'
         while moments() < 26 and len(texts) < rounds:
-            said.append(waits(element, act.format(len(said) % 3), 'root.querySelector(".ll-said").textContent !== before'))
+            said.append(waits(element, act.format(len(said) % 3), f'{heard} !== before'))
             took = waits(page.get_by_label('Text', exact=True), f'const b = {heard}; root.selectedIndex = {(len(texts)+1) % 3}; root.dispatchEvent(new Event("change", {{ bubbles: true }})); return b', f'{heard} !== before')
             if moments() < 26: texts.append(took)
     return {'while a model trains: slider to what it said': said, 'while a model trains: another text': texts}
